@@ -1,0 +1,155 @@
+/*
+ * interface/spool.h: the durable store, as its users see it. Implementations: spool/memory.c (tests), spool/log.c.
+ *
+ * Contract.
+ *  1. commit takes 1..n puts and calls done(0) when all their envelopes and bodies are on stable storage; all or none
+ *     survive a crash. A 250 waits for it. Concurrent commits share one sync; one alone is synced at once.
+ *  2. A crash between any two instructions leaves a message whole or absent. Opening recovers without an operator; a bad record
+ *     never stops it: it is set aside, reported and counted. A failed sync closes the store for writing: everything then
+ *     answers BARID_EIO until the process is restarted.
+ *  3. meta and header are opaque octets here; bodies are immutable. Header and meta are read without the body.
+ *  4. A message is active, held, removed (recoverable) or quarantined. Ids never repeat and sort by time.
+ *  5. The unit of work is one unit of a message: each has its own state, due time and lease. When no unit is pending and the
+ *     message is active and no unit is held, the message is gone.
+ *  6. Full disk: admit says BARID_EFULL early; commit answers BARID_EFULL; updates and removals still work (a reserve).
+ *
+ * Threads: every function may be called from any thread. done callbacks come from an unspecified thread, must not block and
+ * must not call back into the spool: post to your loop. A function that returns an error never calls done.
+ */
+#ifndef INTERFACE_SPOOL_H
+#define INTERFACE_SPOOL_H
+
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/err.h"
+#include "base/log.h"
+#include "base/rng.h"
+
+struct spool;
+struct spool_put;
+
+enum spool_state { SPOOL_ACTIVE = 0, SPOOL_HELD, SPOOL_REMOVED, SPOOL_QUARANTINED };
+enum unit_status { UNIT_PENDING = 0, UNIT_DONE, UNIT_FAILED, UNIT_HELD };
+
+#define SPOOL_UNITS_MAX      20000
+#define SPOOL_UNIT_REPLY_MAX 512 /* octets of the last reply kept per unit; longer is cut */
+
+/* State of one unit. */
+struct unit_state {
+    enum unit_status status;
+    int64_t due_us;       /* pending: not before; wall clock */
+    uint32_t attempts;
+    barid_slice reply;    /* last reply or error seen; empty = none */
+};
+
+typedef void (*spool_done)(void *user, int err);
+
+struct spool_message { /* what is known without reading the record */
+    uint64_t id;
+    enum spool_state state;
+    int64_t next_due_us;  /* earliest pending unit that nobody holds; INT64_MAX = none */
+    uint64_t size;        /* header + blank line + body */
+    uint32_t units;
+};
+
+/* A message read back; freed by spool_loaded_free. */
+struct spool_loaded {
+    struct spool_message info;
+    barid_slice meta, header;
+    struct unit_state *units;
+    size_t n_units;
+    void *memory;
+};
+
+/* One claim: units of one message leased to the caller. */
+struct spool_claim {
+    uint64_t id;
+    uint64_t lease;        /* names this claim in update */
+    uint32_t *units;       /* indexes, n_units of them; freed by the caller with free(3) */
+    size_t n_units;
+};
+
+struct unit_change {
+    uint32_t unit;
+    struct unit_state state;
+};
+
+struct spool_stats {
+    uint64_t messages[4];  /* by enum spool_state */
+    uint64_t live_bytes, disk_bytes, free_bytes;
+    uint64_t commits, syncs, batch_max;
+    uint64_t damaged;      /* records set aside since open */
+    uint64_t sync_us_last, sync_us_max;
+    bool full, failed;
+    char failure[256];     /* why it failed */
+};
+
+struct spool_ops {
+    const char *name;
+    void (*close)(struct spool *s); /* waits for what is queued; frees */
+
+    /* 0, BARID_EFULL, BARID_EIO. size 0 = unknown. Asked at MAIL, before DATA. */
+    int (*admit)(struct spool *s, uint64_t size);
+
+    /* --- accept. A put belongs to one thread until commit. */
+    int (*put_begin)(struct spool *s, struct spool_put **put_r);
+    /* Append body octets. Copies. Returns 0; BARID_EFULL, EIO, ENOMEM (abort then). Above SPOOL_BODY_MEMORY the octets go to their own
+     * file through the spool's writer thread; put_backlog tells how many wait: stop reading from the client above
+     * SPOOL_BACKLOG_PAUSE; drained (may be NULL) is called, from the writer thread, when it fell to zero. */
+    int (*put_body)(struct spool_put *put, const void *p, size_t n);
+    size_t (*put_backlog)(struct spool_put *put);
+    void (*put_on_drain)(struct spool_put *put, void (*drained)(void *user), void *user);
+    uint64_t (*put_size)(struct spool_put *put);
+    int64_t (*put_read)(struct spool_put *put, uint64_t offset, void *p, size_t n); /* body back, before commit */
+    int (*put_truncate)(struct spool_put *put); /* drop the body so far: replacement */
+    /* A second put that shares the body of the first (committed together with it). */
+    int (*put_share)(struct spool_put *put, struct spool_put **put_r);
+    void (*put_abort)(struct spool_put *put);
+    /* The id this put will have; stable until commit or abort. */
+    uint64_t (*put_id)(struct spool_put *put);
+    /* Describe it: meta, header and units are copied. initial lease 0: units are claimable from due on. */
+    int (*put_describe)(struct spool_put *put, enum spool_state state, barid_slice meta, barid_slice header,
+                        const struct unit_state *units, size_t n_units);
+    /* The puts are taken over whatever happens; done exactly once (never from within this call when it returns 0). */
+    int (*commit)(struct spool *s, struct spool_put **puts, size_t n, spool_done done, void *user);
+
+    /* --- schedule */
+    /* Up to max claims of active messages due at now_us, earliest first. Leases end by update, release, or the process's end. */
+    int (*claim)(struct spool *s, int64_t now_us, size_t max, struct spool_claim *claims, size_t *n_r);
+    /* Earliest due time of anything claimable; INT64_MAX = none. */
+    int64_t (*next_due)(struct spool *s);
+    /* Called (any thread) when something became claimable earlier than next_due last said. One watcher. */
+    void (*watch)(struct spool *s, void (*changed)(void *user), void *user);
+    /* New states for units of a lease; ends the lease of those units. done may be NULL (then nobody waits, but it is written within
+     * a second). BARID_ENOTFOUND (gone), BARID_EINVALID (not of that lease). */
+    int (*update)(struct spool *s, uint64_t id, uint64_t lease, const struct unit_change *changes, size_t n,
+                  spool_done done, void *user);
+    void (*release)(struct spool *s, uint64_t id, uint64_t lease);
+
+    /* --- read (may block on the disk: call from a pool thread or the command line) */
+    int (*load)(struct spool *s, uint64_t id, struct spool_loaded *loaded_r);
+    void (*loaded_free)(struct spool_loaded *loaded);
+    /* Body octets from offset. Bytes read (0 = end) or a barid_err; BARID_ECORRUPT when the checksum was wrong on load. The segment
+     * stays pinned while a body is open. */
+    int (*body_open)(struct spool *s, uint64_t id, void **body_r, uint64_t *size_r);
+    int64_t (*body_read)(void *body, uint64_t offset, void *p, size_t n);
+    void (*body_close)(void *body);
+
+    /* --- operate */
+    /* Next message after id (0 = first) in order of id. 0 or BARID_ENOTFOUND. */
+    int (*after)(struct spool *s, uint64_t id, struct spool_message *message_r);
+    int (*set_state)(struct spool *s, uint64_t id, enum spool_state state, spool_done done, void *user);
+    /* Change units whoever holds them not: leased units are BARID_EAGAIN. For hold, release, retry by an operator. */
+    int (*change)(struct spool *s, uint64_t id, const struct unit_change *changes, size_t n, spool_done done, void *user);
+    int (*erase)(struct spool *s, uint64_t id, spool_done done, void *user); /* for good */
+    void (*stats)(struct spool *s, struct spool_stats *stats_r);
+};
+
+#define SPOOL_BODY_MEMORY   (1u << 20) /* bodies up to this stay in memory until commit (spool.md 8.6) */
+#define SPOOL_BACKLOG_PAUSE (4u << 20)
+
+struct spool {
+    const struct spool_ops *ops;
+};
+
+#endif
