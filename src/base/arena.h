@@ -18,7 +18,7 @@ struct arena {
 
 void arena_init(struct arena *a, const barid_mem *mem, size_t max);
 void arena_deinit(struct arena *a); /* frees all; reusable */
-void arena_reset(struct arena *a);  /* frees all but the first block: cheap reuse */
+void arena_reset(struct arena *a);  /* frees all but a small first block: cheap reuse */
 
 void *arena_alloc(struct arena *a, size_t size);  /* zeroed, aligned for any type; NULL on failure */
 char *arena_strdup(struct arena *a, barid_slice s); /* NUL-terminated */

@@ -20,7 +20,11 @@ struct buf {
 void buf_init(struct buf *b, const barid_mem *mem, size_t max);
 void buf_deinit(struct buf *b); /* frees, leaves an empty reusable buffer */
 
-/* All appends: 0, BARID_ENOMEM, or BARID_ELIMIT (over max). On error nothing was appended. */
+/*
+ * All appends: 0, BARID_ENOMEM, or BARID_ELIMIT (over max). On error nothing was appended.
+ * What is appended must not lie in b itself. For a secret reserve its whole size first:
+ * growing moves the block and leaves the old copy behind unwiped.
+ */
 int buf_reserve(struct buf *b, size_t extra); /* room for extra more bytes */
 int buf_append(struct buf *b, barid_slice s);
 int buf_byte(struct buf *b, char c);

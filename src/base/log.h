@@ -21,7 +21,7 @@ struct log_field {
 };
 
 struct log {
-    /* Called from any thread; must not block for long. */
+    /* Called from any thread; must not block for long. fields is never NULL. */
     void (*write)(void *user, enum log_level level, const char *area, const char *what,
                   const struct log_field *fields);
     void *user;
@@ -43,7 +43,8 @@ void log_write(const struct log *log, enum log_level level, const char *area, co
 #define LOG_BOOL(k, v)  {.key = (k), .type = LOG_FIELD_BOOL, .num = (v)}
 #define LOG_NUM(k, v)   {.key = (k), .type = LOG_FIELD_NUM, .real = (v)}
 
-/* log_record(log, level, area, what, LOG_STR(...), ...): fields are evaluated only when wanted. */
+/* log_record(log, level, area, what, LOG_STR(...), ...): fields are evaluated only when wanted.
+ * At least one field; without any call log_write with NULL. */
 #define log_record(log, level, area, what, ...)                                            \
     do {                                                                                   \
         if (log_wants(log, level))                                                         \
