@@ -1,0 +1,74 @@
+/*
+ * interface/policy.h: asking the policy. Implemented by src/policy; used by the server and the queue.
+ *
+ * A struct policy is the handlers of one version on one loop (one Lua state). Sessions hold a reference to the version they
+ * began with; a reload makes a new one beside it.
+ *
+ * policy_ask runs the handlers of an event in order of priority, then registration, and merges what they say: accept ends the
+ * event; the first reject, tempfail, discard, quarantine, hold or disconnect decides; edits of the mail accumulate. A handler
+ * that fails, answers something the event does not allow, or does not answer in time gives tempfail 451 4.3.0
+ * (POLICY_FAILED), a log line with file and line, and a counter.
+ */
+#ifndef INTERFACE_POLICY_H
+#define INTERFACE_POLICY_H
+
+#include "barid/event.h"
+#include "barid/verdict.h"
+#include "message/mail.h"
+
+struct policy;
+struct policy_session;
+
+struct policy_credentials {
+    enum barid_auth_mechanism mechanism;
+    barid_slice authcid, authzid;
+    barid_slice password; /* PLAIN, LOGIN; else empty */
+};
+
+enum policy_outcome { POLICY_WAITING = 0, POLICY_ANSWERED = 1 };
+
+/* One question. Zero-initialise, fill the upper part, keep it in place until answered. */
+struct policy_call {
+    enum barid_event_id event;
+    struct policy_session *session;
+    struct mail *mail; /* NULL outside a transaction */
+    struct rcpt *rcpt; /* rcpt, recipient */
+    barid_slice verb, argument; /* helo name, verb argument, unknown line */
+    barid_slice data;           /* body chunk */
+    const struct policy_credentials *credentials;
+    enum barid_close_reason reason; /* disconnect */
+    void (*done)(struct policy_call *call); /* called later, on the same loop, when policy_ask returned POLICY_WAITING */
+    void *user;
+
+    /* The answer. Slices live in the policy's memory until the next policy_ask of the same session. */
+    barid_verdict verdict;
+
+    /* Owned by the policy while waiting. */
+    size_t at;
+    void *waiting;
+    int64_t asked_us;
+};
+
+/* Bits (BARID_EVENT_BIT) of events that have a handler: others need not be asked. */
+uint64_t policy_events(const struct policy *p);
+uint64_t policy_version(const struct policy *p);
+
+enum policy_outcome policy_ask(struct policy *p, struct policy_call *call);
+/* The session went away: done is not called any more. */
+void policy_cancel(struct policy *p, struct policy_call *call);
+
+/* A session's share: session.vars and script objects. facts is borrowed and kept up to date by the server. NULL = no memory. */
+struct policy_session *policy_session_new(struct policy *p, struct session_facts *facts);
+void policy_session_del(struct policy_session **s); /* invalidates what scripts still hold */
+/* The transaction is over: what scripts hold of its mail becomes invalid (a clean error when touched). */
+void policy_mail_over(struct policy_session *s, struct mail *m);
+
+struct policy *policy_ref(struct policy *p);
+void policy_unref(struct policy **p);
+
+struct policy_stats {
+    struct { uint64_t asked, errors, timeouts, waited; uint64_t verdicts[BARID_VERDICT_KINDS]; } event[BARID_EVENTS];
+};
+void policy_stats(const struct policy *p, struct policy_stats *stats_r); /* relaxed: any thread may read */
+
+#endif

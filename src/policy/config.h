@@ -1,0 +1,105 @@
+/*
+ * policy/config.h: the declarations of a configuration file, evaluated and validated: one immutable struct that the daemon
+ * wires everything from. Made by config_load (policy/lua_config.c) on one thread; read by all.
+ *
+ * Paths are absolute after loading (relative ones are relative to the file). Strings are NUL-terminated and live in arena.
+ */
+#ifndef POLICY_CONFIG_H
+#define POLICY_CONFIG_H
+
+#include "barid/session.h"
+#include "base/arena.h"
+#include "base/err.h"
+
+struct config_tls {
+    const char *cert, *key; /* NULL = none */
+    struct config_sni { const char *name, *cert, *key; } *sni;
+    size_t n_sni;
+    const char *min_version, *ciphers, *client_ca;
+};
+
+struct network { /* CIDR */
+    enum barid_family family; /* UNIX: every unix socket peer ("unix") */
+    uint8_t addr[16];
+    unsigned bits;
+};
+struct network_list { struct network *v; size_t n; };
+bool network_contains(const struct network_list *l, const barid_endpoint *e);
+int network_parse(barid_slice text, struct network *n_r, struct err *err);
+
+struct config_limits {
+    barid_limits session;
+    size_t connections;            /* in total; 20000 */
+    size_t connections_per_client; /* per IPv4 address and IPv6 /64; 100 (loopback and trusted: not counted) */
+    unsigned hops;                 /* Received fields; 100 */
+    uint32_t hook_ms;              /* a waiting hook answers within; 30000 */
+    uint64_t hook_instructions;    /* 10,000,000 */
+    uint32_t hook_cpu_ms;          /* 10 */
+    size_t lua_memory;             /* per worker state; 256 MiB */
+    uint32_t drain_ms;             /* graceful stop and reload; 60000 */
+};
+
+struct config_listen {
+    const char *address; /* as written */
+    enum barid_protocol protocol;
+    enum { LISTEN_TLS_NONE, LISTEN_TLS_STARTTLS, LISTEN_TLS_IMPLICIT } tls;
+    bool tls_required;
+    enum { LISTEN_AUTH_OFF, LISTEN_AUTH_ON, LISTEN_AUTH_REQUIRED } auth;
+    bool plain_auth_without_tls;
+    bool proxy;          /* PROXY header expected from networks.proxy */
+    unsigned mode;       /* unix socket mode; 0660 */
+    uint32_t extensions; /* BARID_EXT_... */
+    struct config_limits limits;
+    struct config_tls tls_files; /* own certificate; cert NULL = the global one */
+    const char *where;   /* "policy.lua:7" for messages */
+};
+
+struct config_alias { const char *address; const char **targets; size_t n; }; /* "user@domain" or "@domain" (catch-all) */
+
+struct config {
+    struct arena arena;
+    const char *file;      /* the configuration */
+    const char *hostname;
+    const char **domains; size_t n_domains; /* lower case */
+    struct config_listen *listen; size_t n_listen;
+    struct config_tls tls;
+    const char *users_file;       /* auth { users = FILE } ; NULL = none */
+    bool auth_plaintext_secrets;  /* the users file has some: CRAM-MD5 can be offered */
+    const char *spool_dir;        /* NULL = in memory is not allowed outside tests: required by serve */
+    uint64_t spool_segment;       /* 64 MiB */
+    const char *maildir_root, *archive_root;
+    const char **dns_servers; size_t n_dns_servers; bool dns_trust_ad;
+    const char *control_listen;   /* "unix:/run/barid/control" */
+    struct config_limits limits;
+    const char *log_file;         /* NULL = stderr */
+    enum { LOG_FORMAT_TEXT, LOG_FORMAT_JSON } log_format;
+    int log_level;                /* enum log_level */
+    struct network_list trusted;  /* may relay */
+    struct network_list proxies;  /* may send PROXY headers */
+    struct network_list xclients; /* may use XCLIENT */
+    struct config_alias *aliases; size_t n_aliases;
+    char subaddress;              /* '+' ; 0 = off */
+    enum { UNDECIDED_REJECT, UNDECIDED_TEMPFAIL, UNDECIDED_HOLD } undecided;
+    bool mixed_strict;
+    enum barid_bare_newline bare_newline;
+    struct { uint32_t first_s, max_s; unsigned tries; } retry; /* 300, 28800, 20: doubling, jittered; then held */
+    unsigned workers;             /* 0 = number of CPUs */
+    unsigned pool_threads;        /* 8 */
+    const char *user, *group;     /* after binding; NULL = stay */
+    barid_replies *replies;       /* overrides; NULL = none */
+};
+
+/* All mistakes, not only the first: each one line "FILE:LINE: what". */
+struct config_report {
+    void (*line)(void *user, const char *text);
+    void *user;
+    size_t errors, warnings;
+};
+
+/* NULL when report->errors > 0. defaults alone: config_default. */
+struct config *config_load(const char *file, struct config_report *report);
+void config_del(struct config **c);
+/* Print every declaration with its default, one a line (barid check --defaults). */
+void config_print_defaults(void (*line)(void *user, const char *text), void *user);
+
+#endif
