@@ -6,6 +6,7 @@
 
 #include "interface/policy.h"
 
+struct log;
 struct loop;
 
 /* Fill call->verdict and return POLICY_ANSWERED; or keep token and return POLICY_WAITING, then call policy_resume exactly once. */

@@ -1,0 +1,34 @@
+/*
+ * control/control.h: the control socket: HTTP with JSON over a unix socket (mode 0600) or loopback TCP, one route table.
+ * What routes act on comes in as an operation table, so that this folder knows neither server, queue nor policy.
+ */
+#ifndef CONTROL_CONTROL_H
+#define CONTROL_CONTROL_H
+
+#include "interface/spool.h"
+#include "io/loop.h"
+
+#include <jansson.h>
+
+struct control;
+
+struct control_ops {
+    /* Fill an object of the daemon's state: version, uptime, workers, listeners, sessions, policy events and errors. New reference or NULL. */
+    json_t *(*status)(void *user);
+    /* 0, or a barid_err with one line in *err: what SIGHUP does. */
+    int (*reload)(void *user, struct err *err);
+    void (*stop)(void *user);
+};
+
+struct control_options {
+    struct loop *loop;
+    struct spool *spool;
+    const struct control_ops *ops;
+    void *user;
+    const struct log *log;
+};
+/* fd: bound and listening; owned from now on. */
+int control_new(struct control **c_r, const struct control_options *o, int fd, struct err *err);
+void control_del(struct control **c);
+
+#endif

@@ -1,0 +1,39 @@
+/*
+ * queue/queue.h: what is due leaves the spool: claims units, hands them to their transport on the pool, records the results.
+ * Only the queue decides about retries. Nothing is given up: after the last retry a unit is held.
+ */
+#ifndef QUEUE_QUEUE_H
+#define QUEUE_QUEUE_H
+
+#include "interface/spool.h"
+#include "interface/transport.h"
+#include "io/loop.h"
+#include "io/pool.h"
+
+struct queue;
+struct queue_retry { uint32_t first_s, max_s; unsigned tries; };
+
+struct queue_options {
+    struct loop *loop;
+    struct pool *pool;
+    struct spool *spool;
+    struct transport *const *transports; /* by kind; a unit whose kind has none is held with a clear reply */
+    size_t n_transports;
+    struct queue_retry retry;
+    size_t max_running;                  /* deliveries at once; 0 = 32 */
+    const struct rng *rng;               /* jitter */
+    const struct log *log;
+};
+int queue_new(struct queue **q_r, const struct queue_options *o, struct err *err);
+void queue_set_retry(struct queue *q, const struct queue_retry *retry);
+/* No new claims; done when running deliveries are recorded. */
+void queue_stop(struct queue *q, void (*done)(void *user), void *user);
+void queue_del(struct queue **q);
+
+struct queue_stats { uint64_t delivered, deferred, held, running; };
+void queue_stats(const struct queue *q, struct queue_stats *stats_r);
+
+/* The due time of the next attempt: first doubling to max, jittered by up to 10 %. Pure, for tests. INT64_MAX = no more tries. */
+int64_t queue_next_attempt(const struct queue_retry *retry, uint32_t attempts, int64_t now_us, uint64_t random);
+
+#endif
