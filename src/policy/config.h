@@ -45,6 +45,7 @@ struct config_listen {
     enum { LISTEN_TLS_NONE, LISTEN_TLS_STARTTLS, LISTEN_TLS_IMPLICIT } tls;
     bool tls_required;
     enum { LISTEN_AUTH_OFF, LISTEN_AUTH_ON, LISTEN_AUTH_REQUIRED } auth;
+    uint32_t mechanisms; /* bit (1 << enum barid_auth_mechanism); 0 = what the stored secrets allow */
     bool plain_auth_without_tls;
     bool proxy;          /* PROXY header expected from networks.proxy */
     unsigned mode;       /* unix socket mode; 0660 */

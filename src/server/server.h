@@ -34,6 +34,7 @@ struct server_options {
     const struct clock *clock;
     const struct rng *rng;
     const struct log *log;
+    const uint8_t *auth_seed;     /* 32 random octets, the same for all workers: fake salts of unknown users */
 };
 
 int server_new(struct server **s_r, const struct server_options *o, const struct server_version *v, struct err *err);
