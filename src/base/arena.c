@@ -60,24 +60,22 @@ void arena_reset(struct arena *a)
         a->head->used = sizeof(struct arena_block);
 }
 
-static bool within_max(const struct arena *a, size_t size)
-{
-    return a->max == 0 || (size <= a->max && a->total <= a->max - size);
-}
-
 /* A new head with room for need bytes. */
 static bool add_block(struct arena *a, size_t need)
 {
     size_t least = sizeof(struct arena_block) + need;
     size_t size = a->total < ARENA_BLOCK_MIN ? ARENA_BLOCK_MIN : a->total;
+    size_t left = a->max > 0 ? a->max - a->total : SIZE_MAX;
     struct arena_block *block;
 
     if (size > ARENA_BLOCK_MAX)
         size = ARENA_BLOCK_MAX;
-    /* Close to max the last bytes are still usable: take no more than is needed. */
-    if (size < least || !within_max(a, size))
+    if (size < least)
         size = least;
-    if (!within_max(a, size))
+    /* The last block before max is cut to what is left, so that all of max can be used. */
+    if (size > left)
+        size = left;
+    if (size < least)
         return false;
     block = mem_alloc(a->mem, size);
     if (block == NULL)

@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <time.h>
 
-#define US_PER_SECOND 1000000
+#define US_PER_SECOND   1000000
 #define SECONDS_PER_DAY 86400
 
 static int64_t system_wall_us(void *user)

@@ -15,8 +15,8 @@ const char *barid_strerror(int err)
     switch (err) {
     case BARID_OK:
         return "success";
-#define X(name, value, text)                                                               \
-    case BARID_E##name:                                                                    \
+#define X(name, value, text)                                                                   \
+    case BARID_E##name:                                                                        \
         return text;
         BARID_ERR_MAP(X)
 #undef X
