@@ -33,6 +33,8 @@ struct unit {
     barid_slice target;         /* expanded */
     size_t *rcpts;              /* indexes of the recipients served; NULL when n_rcpts is 0 */
     size_t n_rcpts;
+    bool held;                  /* every recipient served is held or quarantined (rcpt.verdict says which):
+                                 * committed as UNIT_HELD, never claimed before somebody releases it */
 };
 
 #endif

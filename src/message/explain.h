@@ -7,14 +7,18 @@
 
 #include "barid/event.h"
 #include "barid/verdict.h"
-#include "base/buf.h"
+#include "base/arena.h"
 
 #define EXPLAIN_MAX 8192 /* octets per mail; then one "cut" entry: a trace must never outgrow the mail */
 
 struct explain {
-    struct buf data;
+    struct arena *arena; /* borrowed: the mail's; nothing to free */
+    char *p;             /* encoded entries, n octets: read with explain_data */
+    size_t n, cap;
+    int64_t clock_us;    /* of the last entry */
     bool cut;
 };
+
 struct explain_entry {
     enum barid_event_id event;
     enum barid_verdict_kind verdict;
@@ -25,11 +29,12 @@ struct explain_entry {
     barid_slice where;    /* "policy.lua:17", empty for built-in */
     barid_slice text;     /* reply text or note */
 };
-void explain_init(struct explain *e, const barid_mem *mem);
-void explain_deinit(struct explain *e);
+void explain_init(struct explain *e, struct arena *arena);
+barid_slice explain_data(const struct explain *e);
 /* Never fails the mail: on lack of memory or room the entry is dropped and cut is set. */
 void explain_add(struct explain *e, const struct explain_entry *entry);
-/* Walk: *offset starts at 0. 1 = entry_r filled, 0 = end, <0 = damaged. */
+/* Walk: *offset and *clock_us start at 0. 1 = *entry_r filled (slices point into data), 0 = end,
+ * BARID_ECORRUPT. The "cut" entry has event NONE and text "cut". */
 int explain_next(barid_slice data, size_t *offset, int64_t *clock_us, struct explain_entry *entry_r);
 
 #endif

@@ -21,6 +21,7 @@ struct header_field {
 };
 struct header_list {
     struct arena *arena;
+    barid_slice block;  /* as parsed: written back in one piece while nothing is edited */
     struct header_field *f;
     size_t n, cap;
     bool edited;
@@ -31,10 +32,10 @@ int header_parse(struct header_list *h, struct arena *arena, barid_slice block);
 /* Index of the n-th (0-based) field of that name not deleted, or SIZE_MAX. */
 size_t header_find(const struct header_list *h, barid_slice name, size_t n);
 size_t header_count(const struct header_list *h, barid_slice name);
-/* Value unfolded and trimmed (not RFC 2047 decoded). */
+/* Value unfolded and trimmed (not RFC 2047 decoded); points into the field when it has no folding. 0 or BARID_ENOMEM. */
 int header_value(const struct header_list *h, size_t i, struct arena *arena, barid_slice *value_r);
 
-/* name: RFC 5322 ftext; value: no CR, LF or NUL (folded by us at 78 where possible, hard at 998): BARID_ESYNTAX otherwise.
+/* 0, BARID_ENOMEM, BARID_ELIMIT, or BARID_ESYNTAX. name: RFC 5322 ftext; value: no CR, LF or NUL (folded by us at 78 where possible, hard at 998): BARID_ESYNTAX otherwise.
  * at: position among all fields, SIZE_MAX = end; 0 = top. */
 int header_add(struct header_list *h, barid_slice name, barid_slice value, size_t at);
 int header_set(struct header_list *h, barid_slice name, barid_slice value); /* replace the first, delete the others, or add */

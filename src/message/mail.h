@@ -78,7 +78,7 @@ struct mail {
 
     struct disposition *rows;
     size_t n_rows, cap_rows;
-    struct { enum disposition_kind kind; barid_slice target; } *excluded;
+    struct exclusion { enum disposition_kind kind; barid_slice target; } *excluded;
     size_t n_excluded, cap_excluded;
 
     enum mail_state { MAIL_ACTIVE = 0, MAIL_HELD, MAIL_REMOVED, MAIL_QUARANTINED, MAIL_DISCARDED } state;
@@ -93,8 +93,12 @@ struct mail {
 
 const char *mail_state_name(enum mail_state s); /* "active", "held", "removed", "quarantined", "discarded" */
 
-/* arena: borrowed, owns everything of the mail. 0 or BARID_ENOMEM. */
+/* arena: borrowed, owns everything of the mail: there is nothing else to free. 0 or BARID_ENOMEM. */
 int mail_init(struct mail *m, struct arena *arena, struct session_facts *session, int64_t now_us);
+/* The header block is in: copied, parsed, Received fields counted. 0, BARID_ENOMEM, BARID_ELIMIT. */
+int mail_set_header(struct mail *m, barid_slice block, bool has_blank_line);
+/* Envelope parameters, slices copied. 0 or BARID_ENOMEM. */
+int mail_set_params(struct mail *m, const barid_mail_params *params);
 
 /* path -> mailbox, copied into arena; separator 0 = no subaddresses. 0 or BARID_ENOMEM. */
 int mailbox_from_path(struct mailbox *box, struct arena *arena, const barid_path *path, char separator);
@@ -107,15 +111,31 @@ bool mailbox_same(const struct mailbox *a, const struct mailbox *b);
 int mail_add_rcpt(struct mail *m, const struct mailbox *box, barid_slice original, struct rcpt **rcpt_r);
 
 #define MAIL_ROWS_MAX 20000
-/* store: scope ONE or REST; archive: MESSAGE. A target named twice is one row. 0, ENOMEM, ELIMIT. */
+/*
+ * store: scope ONE or REST; archive: MESSAGE. A target named twice is one row. target is copied. 0, ENOMEM, ELIMIT,
+ * BARID_EINVALID (a scope that the kind has not, no such recipient), BARID_ESYNTAX (not a template, or an archive
+ * target that names a recipient; template_check says what).
+ */
 int mail_add_row(struct mail *m, enum disposition_kind kind, enum disposition_scope scope, size_t rcpt_index, barid_slice target);
-/* Removes a target whatever the order of calls. */
+/* Removes a target whatever the order of calls; a template is expanded per recipient like a row's. As mail_add_row. */
 int mail_exclude(struct mail *m, enum disposition_kind kind, barid_slice target);
 
+/* Recipient i has a row of its own, or a mail:store row serves it (exclusions not looked at). For the answer to `recipient`. */
+bool mail_rcpt_has_row(const struct mail *m, size_t i);
+
 /*
- * Evaluate, once, after the last `recipient` answer: rows to units (targets expanded, excluded removed, same targets merged,
- * rows whose recipients were all refused dropped). undecided[i] is set for accepted recipients with no row, no discard, no hold.
- * Arrays live in mail.arena. 0, ENOMEM, BARID_ESYNTAX (*err: a target that does not expand).
+ * Evaluate, after the last `recipient` answer: rows to units (targets expanded, excluded removed, same targets merged into
+ * one unit that serves several recipients, rows whose recipients were all refused dropped). Pure: changes nothing of m, so
+ * it may be asked again after verdicts were changed (undecided = "hold"). Arrays live in mail.arena.
+ *
+ *   rejected, tempfailed, pending   served by nothing
+ *   discarded                       served by nothing, never undecided
+ *   accepted                        its units; undecided_r[i] when no row is left for it
+ *   held, quarantined               its units, with held set; where it has none, a unit of kind 0, held, so that the mail
+ *                                   stays until somebody decides. Held and free recipients never share a unit.
+ *
+ * Archive rows are dropped only when every recipient was refused. A mail in state MAIL_DISCARDED has no units at all.
+ * 0, ENOMEM, BARID_ELIMIT (MAIL_ROWS_MAX units), BARID_ESYNTAX (*err: a target that does not expand).
  */
 struct err;
 int mail_evaluate(struct mail *m, struct unit **units_r, size_t *n_units_r, bool **undecided_r, struct err *err);

@@ -15,6 +15,13 @@
 struct mime;
 struct mime_part;
 
+/*
+ * GMime keeps process-wide tables. Call once from main, before any thread: the only state of this module that is
+ * not in an object, and the daemon's, not ours. mime_parse asserts that it was called. GLib ends the process when
+ * it is out of memory: safe in the daemon, where what was accepted is already durable; an embedder must know it.
+ */
+void mime_library_init(void);
+
 /* message: whole (header, blank line, body), stays borrowed while the tree lives. 0, BARID_ELIMIT, BARID_ESYNTAX, BARID_ENOMEM. */
 int mime_parse(struct mime **m_r, barid_slice message, struct err *err);
 void mime_del(struct mime **m);

@@ -11,8 +11,9 @@
 
 #define TEMPLATE_RESULT_MAX 1024 /* PATH_MAX is 4096; leaves room for root and file name */
 
-/* Syntax only, for checking a configuration. 0 or BARID_ESYNTAX with *err. */
-int template_check(barid_slice text, struct err *err);
+/* Syntax only, for checking a configuration. has_rcpt: names of the recipient (user, tag, local, domain, address) are
+ * allowed. 0 or BARID_ESYNTAX with *err (may be NULL). */
+int template_check(barid_slice text, bool has_rcpt, struct err *err);
 /* rcpt may be NULL (archive). 0, BARID_ESYNTAX, BARID_ELIMIT, BARID_ENOMEM. */
 int template_expand(barid_slice text, const struct mail *m, const struct rcpt *rcpt, struct arena *arena,
                     barid_slice *result_r, struct err *err);
