@@ -60,6 +60,7 @@ struct config_alias { const char *address; const char **targets; size_t n; }; /*
 struct config {
     struct arena arena;
     const char *file;      /* the configuration */
+    barid_slice text;      /* its contents as read once: every policy_lua_new of this version gets these octets */
     const char *hostname;
     const char **domains; size_t n_domains; /* lower case */
     struct config_listen *listen; size_t n_listen;
