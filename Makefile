@@ -1,0 +1,69 @@
+# Verbs for people. The build itself is Meson: see meson.build.
+
+PREFIX ?= /usr/local
+BUILD  ?= build
+NINJA   = ninja -C
+DEPS   ?= tools/install-deps
+
+.PHONY: all build run test unit fuzz asan tsan cover bench fmt check-layers install clean
+
+all: build
+
+$(BUILD)/build.ninja:
+	@$(DEPS) build
+	meson setup $(BUILD) --prefix=$(PREFIX)
+
+build: $(BUILD)/build.ninja ## compile everything
+	@$(NINJA) $(BUILD)
+
+run: build ## serve a ready policy on loopback
+	@exec tools/run-demo $(BUILD)/src/cli/barid
+
+test: ## install what is missing, build, run every test
+	@$(DEPS) build test
+	@$(MAKE) --no-print-directory build
+	meson test -C $(BUILD) --no-rebuild --print-errorlogs
+
+unit: build ## only the tests beside the code
+	meson test -C $(BUILD) --no-rebuild --print-errorlogs --suite unit
+
+fuzz: ## SECONDS=20 of each fuzz target
+	@$(DEPS) build test
+	tools/run-fuzz build-fuzz $(or $(SECONDS),20)
+
+asan: ## every test under AddressSanitizer and UndefinedBehaviorSanitizer
+	@$(DEPS) build test
+	@test -f build-asan/build.ninja || meson setup build-asan -Dbuildtype=debug -Db_sanitize=address,undefined
+	@$(NINJA) build-asan
+	meson test -C build-asan --no-rebuild --print-errorlogs -t 4
+
+tsan: ## every test under ThreadSanitizer
+	@$(DEPS) build test
+	@test -f build-tsan/build.ninja || meson setup build-tsan -Dbuildtype=debug -Db_sanitize=thread
+	@$(NINJA) build-tsan
+	meson test -C build-tsan --no-rebuild --print-errorlogs -t 6
+
+cover: ## line coverage of the tests, as build-cover/coverage.html
+	@$(DEPS) build test
+	@test -f build-cover/build.ninja || meson setup build-cover -Dbuildtype=debug -Db_coverage=true
+	@$(NINJA) build-cover
+	meson test -C build-cover --no-rebuild
+	gcovr -r . --object-directory build-cover -e '.*_test\.c' -e '.*_fuzz\.c' \
+	  --html-details build-cover/coverage.html --print-summary
+
+bench: build ## side by side with other servers
+	@$(DEPS) build test
+	bench/run $(BUILD)/src/cli/barid
+
+fmt: ## format what differs from the last commit
+	@$(DEPS) fmt
+	git diff --name-only --diff-filter=d HEAD -- '*.c' '*.h' | xargs -r clang-format -i
+
+check-layers: ## includes point downwards only
+	tools/check-layers
+
+install: build
+	meson install -C $(BUILD) --no-rebuild
+
+clean:
+	rm -rf build build-asan build-tsan build-cover build-fuzz
