@@ -22,9 +22,12 @@ void listen_address_format(const struct listen_address *a, char *out, size_t n);
 int listener_bind(const struct listen_address *a, unsigned mode, struct err *err);
 
 struct listener;
-/* Accept on fd (owned by the listener from now on). on_accept gets a new stream that it must bind or delete. */
+/* Accept on fd (owned from now on, also on error). Several loops may serve one unix socket, each with its dup(2) of the
+ * descriptor; the last one removes the path. on_accept gets a new stream that it must bind or delete. */
 int listener_new(struct listener **l_r, struct loop *loop, int fd, void (*on_accept)(void *user, struct stream *s), void *user, struct err *err);
-void listener_pause(struct listener *l, bool paused); /* out of descriptors or over a limit */
+void listener_pause(struct listener *l, bool paused); /* over a limit of the owner's; shortage of descriptors is handled within */
+/* Where it really listens: the port, when it was bound to port 0. */
+void listener_local(const struct listener *l, barid_endpoint *local_r);
 void listener_del(struct listener **l);
 
 #endif

@@ -25,11 +25,20 @@ struct stream_ops {
     void (*on_tls)(void *user, const barid_tls_info *info, const struct err *err);
 };
 
-/* ops is borrowed. Reading starts stopped. */
+/* A stream on a connected socket; fd is owned from now on, also on error. 0, or BARID_ENOMEM, BARID_EIO with *err. */
+int stream_open(struct stream **s_r, struct loop *loop, int fd, struct err *err);
+
+/* ops is borrowed. Reading starts stopped; while it is stopped, the peer's closing is not seen either. */
 void stream_bind(struct stream *s, const struct stream_ops *ops, void *user);
 void stream_read(struct stream *s, bool on);
 
-/* Copies what the socket does not take at once. 0; BARID_ELIMIT when more than STREAM_BACKLOG_MAX waits; BARID_ENOMEM; BARID_ECLOSED. */
+/* What may wait for a peer that does not read. An owner that answers on and on stops reading when a backlog
+ * stands, so this is met only by one that writes a large text at once: it writes in pieces, after on_drain. */
+#define STREAM_BACKLOG_MAX ((size_t)1024 * 1024)
+
+/* Copies what the socket does not take at once. 0; BARID_ELIMIT when more than STREAM_BACKLOG_MAX would wait (nothing of it
+ * was written); BARID_ENOMEM and BARID_ECLOSED (the stream is broken, on_close follows); BARID_EINVALID during a handshake.
+ * After on_close with err 0 writing is still possible. */
 int stream_write(struct stream *s, const void *p, size_t n);
 size_t stream_backlog(const struct stream *s); /* octets not yet taken by the kernel */
 
@@ -43,11 +52,14 @@ const barid_endpoint *stream_local(const struct stream *s);
 /* Peer credentials of a unix socket; 0 or BARID_EUNSUPPORTED. */
 int stream_peer_uid(const struct stream *s, unsigned *uid_r);
 
-/* Flush what waits (bounded time), send close_notify, close, free. No callback follows. reset drops instead of flushing. */
+/* Flush what waits (bounded time), send close_notify, close, free. No callback follows. reset drops instead of flushing.
+ * Both accept NULL. */
 void stream_del(struct stream **s);
 void stream_reset(struct stream **s);
 
-/* Connect; done(user, stream, err) exactly once, on the loop, unless this returns an error. The stream belongs to the callee. */
+/* Connect; done(user, stream, err) exactly once, on the loop and not within this call, unless this returns an error.
+ * The stream belongs to the callee. to is ignored when unix_path is set; from (may be NULL) is the source address.
+ * handle_r may be NULL; the handle is over when done is called. */
 struct stream_connect;
 int stream_connect(struct loop *loop, const barid_endpoint *to, const char *unix_path, const barid_endpoint *from,
                    uint32_t timeout_ms, void (*done)(void *user, struct stream *s, const struct err *err), void *user,
