@@ -48,7 +48,8 @@ BARID_API int barid_path_parse(barid_slice text, unsigned flags, barid_path *pat
 /* A bare mailbox (no angle brackets) that must fill text, e.g. from a policy or the command line. */
 BARID_API int barid_mailbox_parse(barid_slice text, unsigned flags, barid_path *path_r);
 
-/* A domain name by RFC 5321 (or, with utf8, RFC 6531) that fills text; or an address literal. */
+/* A domain name by RFC 5321 (or, with utf8, RFC 6531) that fills text; or an address literal with its
+ * brackets: IPv4 or IPv6, as no other tag is registered (RFC 5321 4.1.3). */
 BARID_API bool barid_domain_valid(barid_slice text, bool utf8);
 BARID_API bool barid_address_literal_valid(barid_slice text);
 
