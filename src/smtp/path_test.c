@@ -388,7 +388,7 @@ static void run_isemail(const char *name, size_t at_least)
     buf_init(&file, NULL, 0);
     if (!conformance_read(conformance_dir, name, &file)) {
         buf_deinit(&file);
-        skip();
+        return;
     }
     rest = buf_slice(&file);
     for (const char *p; (p = memmem(rest.p, rest.n, "<test id=", 9)) != NULL; cases++) {
