@@ -43,19 +43,30 @@ struct policy_call {
     /* The answer. Slices live in the policy's memory until the next policy_ask of the same session. */
     barid_verdict verdict;
 
+    /* Set by a handler beside its verdict, read by the dispatch. */
+    bool failed;       /* it could not answer: error says why; the verdict is not looked at */
+    barid_slice error; /* one line for the log */
+    barid_slice where; /* "policy.lua:17": where the verdict was made, for the explain trace; empty = the handler's place */
+
     /* Owned by the policy while waiting. */
-    size_t at;
-    void *waiting;
-    int64_t asked_us;
+    size_t at;                        /* the handler that is asked */
+    void *waiting;                    /* of that handler: what its answer will arrive by */
+    uint32_t hidden;                  /* hide_extensions so far: an edit, so it accumulates */
+    uint64_t deadline_ms;
+    struct policy_call *prev, *next;  /* in the list of those that wait */
 };
 
 /* Bits (BARID_EVENT_BIT) of events that have a handler: others need not be asked. */
 uint64_t policy_events(const struct policy *p);
 uint64_t policy_version(const struct policy *p);
 
+/* Observe events are asked like the others; their answer is CONTINUE. */
 enum policy_outcome policy_ask(struct policy *p, struct policy_call *call);
-/* The session went away: done is not called any more. */
+/* The session went away: done is not called any more. Only for a call that waits. */
 void policy_cancel(struct policy *p, struct policy_call *call);
+
+/* What a failed handler gives: TEMPFAIL 451 4.3.0 (421 at connect, where tempfail closes). */
+void policy_failed_verdict(enum barid_event_id event, barid_verdict *verdict_r);
 
 /* A session's share: session.vars and script objects. facts is borrowed and kept up to date by the server. NULL = no memory. */
 struct policy_session *policy_session_new(struct policy *p, struct session_facts *facts);

@@ -61,6 +61,8 @@ struct config {
     struct arena arena;
     const char *file;      /* the configuration */
     barid_slice text;      /* its contents as read once: every policy_lua_new of this version gets these octets */
+    struct config_module { const char *name, *file; barid_slice text; } *modules; /* what it required, likewise */
+    size_t n_modules;
     const char *hostname;
     const char **domains; size_t n_domains; /* lower case */
     struct config_listen *listen; size_t n_listen;
@@ -98,7 +100,10 @@ struct config_report {
     size_t errors, warnings;
 };
 
-/* NULL when report->errors > 0. defaults alone: config_default. */
+/* The defaults alone, with nothing to listen on. NULL = no memory. */
+struct config *config_default(void);
+
+/* NULL when report->errors > 0. */
 struct config *config_load(const char *file, struct config_report *report);
 void config_del(struct config **c);
 /* Print every declaration with its default, one a line (barid check --defaults). */

@@ -9,7 +9,11 @@
 struct log;
 struct loop;
 
-/* Fill call->verdict and return POLICY_ANSWERED; or keep token and return POLICY_WAITING, then call policy_resume exactly once. */
+/*
+ * Fill call->verdict (zeroed before) and return POLICY_ANSWERED; or keep call and return POLICY_WAITING, then, later and not
+ * from within this function, fill call->verdict and call policy_resume exactly once, unless cancel came first. A handler that
+ * cannot answer sets call->failed and call->error instead of a verdict.
+ */
 typedef enum policy_outcome (*policy_run)(void *user, struct policy_call *call);
 
 struct policy_handler {
@@ -22,9 +26,11 @@ struct policy_handler {
     void *user;
 };
 
+#define POLICY_HANDLERS_MAX 1000 /* of one event: a script that registers in a loop is stopped */
+
 /* A policy without a script, for embedders and tests. loop may be NULL: then waiting handlers have no time limit. */
 int policy_new(struct policy **p_r, struct loop *loop, const struct log *log, uint32_t hook_ms, uint64_t version);
-/* Before the first policy_ask. Copied. 0, BARID_ENOMEM, BARID_EINVALID (no such event, or a host event). */
+/* Before the first policy_ask. Copied, its strings too. 0, BARID_ENOMEM, BARID_ELIMIT, BARID_EINVALID (no such event, or a host event). */
 int policy_add(struct policy *p, const struct policy_handler *handler);
 /* The answer of a handler that returned POLICY_WAITING. */
 void policy_resume(struct policy *p, struct policy_call *call);
