@@ -1,9 +1,9 @@
 /*
  * server/admission.c: a counter for all connections and a table of counters per client key.
  *
- * The client key of IPv4 is the address, of IPv6 its /64: one customer line has at least a /64, so counting single
- * addresses would count nobody. Entries exist only while a connection of theirs is open, so the table is bounded by the
- * total limit.
+ * The client key of IPv4 is the address, of IPv6 its /64: one customer line has at least a /64,
+ * so counting single addresses would count nobody. Entries exist only while a connection of
+ * theirs is open, so the table is bounded by the total limit.
  */
 #include "server/admission.h"
 

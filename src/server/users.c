@@ -1,5 +1,6 @@
 /*
- * server/users.c: the users file in memory and on disk. Immutable once loaded; a reload loads a new one beside it.
+ * server/users.c: the users file in memory and on disk. Immutable once loaded; a reload loads a
+ * new one beside it.
  */
 #include "server/users.h"
 
@@ -18,7 +19,8 @@
 #include "base/rng.h"
 #include "base/slice.h"
 
-#define USERS_FILE_MAX (64u << 20) /* some 500,000 users: more belong into a database behind the auth hook */
+#define USERS_FILE_MAX                                                                         \
+    (64u << 20) /* some 500,000 users: more belong into a database behind the auth hook */
 
 static const barid_slice plain_prefix = {"{PLAIN}", 7};
 
@@ -46,8 +48,8 @@ static int read_file(const char *file, struct buf *out, mode_t *mode_r, struct e
     while (rc == 0) {
         ssize_t n;
         if (buf_reserve(out, 16384) < 0) {
-            rc = err_set(err, BARID_ENOMEM, "users file %s: larger than %u octets or no memory", file,
-                         USERS_FILE_MAX);
+            rc = err_set(err, BARID_ENOMEM, "users file %s: larger than %u octets or no memory",
+                         file, USERS_FILE_MAX);
         } else if ((n = read(fd, out->p + out->len, 16384)) < 0) {
             rc = err_errno(err, BARID_EIO, errno, "users file %s: cannot read", file);
         } else if (n == 0) {
@@ -73,7 +75,8 @@ static int check_secret(barid_slice *secret, bool *plaintext_r)
     return rc;
 }
 
-static int add_line(struct users *u, barid_slice line, const char *file, size_t number, struct err *err)
+static int add_line(struct users *u, barid_slice line, const char *file, size_t number,
+                    struct err *err)
 {
     barid_slice secret, name = slice_cut(line, ':', &secret);
     struct user_entry *e;
@@ -81,9 +84,11 @@ static int add_line(struct users *u, barid_slice line, const char *file, size_t 
     if (name.n == 0 || secret.n == 0)
         return err_set(err, BARID_ESYNTAX, "%s:%zu: not a line \"name:secret\"", file, number);
     if (check_secret(&secret, &plaintext) < 0)
-        return err_set(err, BARID_ESYNTAX,
-                       "%s:%zu: secret of \"%.*s\" is neither a SCRAM verifier nor {PLAIN}password: "
-                       "make it with barid passwd", file, number, (int)(name.n < 64 ? name.n : 64), name.p);
+        return err_set(
+            err, BARID_ESYNTAX,
+            "%s:%zu: secret of \"%.*s\" is neither a SCRAM verifier nor {PLAIN}password: "
+            "make it with barid passwd",
+            file, number, (int)(name.n < 64 ? name.n : 64), name.p);
     if (map_get(&u->by_name, name))
         return err_set(err, BARID_ESYNTAX, "%s:%zu: user \"%.*s\" stands twice", file, number,
                        (int)(name.n < 64 ? name.n : 64), name.p);
@@ -131,7 +136,8 @@ int users_load(struct users **u_r, const char *file, struct err *err, const char
         return rc;
     }
     if (warning_r)
-        *warning_r = (mode & 0027) ? "users file can be read by others: chmod 0640 or stricter" : NULL;
+        *warning_r =
+            (mode & 0027) ? "users file can be read by others: chmod 0640 or stricter" : NULL;
     *u_r = u;
     return 0;
 }
@@ -165,7 +171,8 @@ bool users_has_plaintext(const struct users *u)
     return u && u->has_plaintext;
 }
 
-/* --- changing the file ------------------------------------------------------------------------ */
+/* --- changing the file
+ * ------------------------------------------------------------------------ */
 
 static int write_beside(const char *file, mode_t mode, const struct buf *text, struct err *err)
 {
@@ -191,7 +198,8 @@ static int write_beside(const char *file, mode_t mode, const struct buf *text, s
         unlink(tmp);
         return err_errno(err, BARID_EIO, saved, "%s: cannot write", file);
     }
-    int d = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC); /* the rename is durable only with its directory */
+    int d = open(dir, O_RDONLY | O_DIRECTORY |
+                          O_CLOEXEC); /* the rename is durable only with its directory */
     if (d >= 0) {
         fsync(d);
         close(d);
@@ -206,7 +214,8 @@ static int copy_without(const struct buf *old, barid_slice name, struct buf *out
     *found_r = false;
     while (rest.n) {
         barid_slice line = slice_cut(rest, '\n', &rest);
-        if (!is_comment(slice_trim(line)) && slice_eq(slice_cut(slice_trim(line), ':', &unused), name)) {
+        if (!is_comment(slice_trim(line)) &&
+            slice_eq(slice_cut(slice_trim(line), ':', &unused), name)) {
             *found_r = true;
             continue;
         }
@@ -216,7 +225,8 @@ static int copy_without(const struct buf *old, barid_slice name, struct buf *out
     return 0;
 }
 
-static int change(const char *file, barid_slice name, const barid_slice *secret, struct err *err)
+static int change(const char *file, barid_slice name, const barid_slice *secret,
+                  struct err *err)
 {
     struct buf old, out;
     bool found = false;
@@ -231,10 +241,12 @@ static int change(const char *file, barid_slice name, const barid_slice *secret,
     if (rc == 0 && copy_without(&old, name, &out, &found) < 0)
         rc = err_set(err, BARID_ENOMEM, "users file %s: out of memory", file);
     if (rc == 0 && secret &&
-        (buf_append(&out, name) < 0 || buf_byte(&out, ':') < 0 || buf_append(&out, *secret) < 0 || buf_byte(&out, '\n') < 0))
+        (buf_append(&out, name) < 0 || buf_byte(&out, ':') < 0 ||
+         buf_append(&out, *secret) < 0 || buf_byte(&out, '\n') < 0))
         rc = err_set(err, BARID_ENOMEM, "users file %s: out of memory", file);
     if (rc == 0 && !secret && !found)
-        rc = err_set(err, BARID_ENOTFOUND, "users file %s: no user \"%.*s\"", file, (int)name.n, name.p);
+        rc = err_set(err, BARID_ENOTFOUND, "users file %s: no user \"%.*s\"", file, (int)name.n,
+                     name.p);
     if (rc == 0)
         rc = write_beside(file, mode & 0777, &out, err);
     buf_wipe(&old);
@@ -246,13 +258,17 @@ int users_set(const char *file, barid_slice name, barid_slice secret, struct err
 {
     barid_slice checked = secret;
     bool plaintext;
-    if (name.n == 0 || slice_find(name, ':') < name.n || slice_find(name, '\n') < name.n || name.p[0] == '#' ||
-        !slice_eq(slice_trim(name), name))
-        return err_set(err, BARID_ESYNTAX, "a user name is not empty and has no ':', line end, leading '#' or outer space");
-    if (slice_find(secret, '\n') < secret.n || slice_find(secret, '\r') < secret.n || check_secret(&checked, &plaintext) < 0 ||
-        !slice_eq(slice_trim(secret), secret))
-        return err_set(err, BARID_ESYNTAX, "the secret of %.*s is neither a SCRAM verifier nor {PLAIN}password on one line",
-                       (int)name.n, name.p);
+    if (name.n == 0 || slice_find(name, ':') < name.n || slice_find(name, '\n') < name.n ||
+        name.p[0] == '#' || !slice_eq(slice_trim(name), name))
+        return err_set(
+            err, BARID_ESYNTAX,
+            "a user name is not empty and has no ':', line end, leading '#' or outer space");
+    if (slice_find(secret, '\n') < secret.n || slice_find(secret, '\r') < secret.n ||
+        check_secret(&checked, &plaintext) < 0 || !slice_eq(slice_trim(secret), secret))
+        return err_set(
+            err, BARID_ESYNTAX,
+            "the secret of %.*s is neither a SCRAM verifier nor {PLAIN}password on one line",
+            (int)name.n, name.p);
     return change(file, name, &secret, err);
 }
 

@@ -1,5 +1,6 @@
 /*
- * server/users.h: the users file: one "name:secret" a line, secret a SCRAM verifier ("SCRAM-SHA-256$...") or, for CRAM-MD5,
+ * server/users.h: the users file: one "name:secret" a line, secret a SCRAM verifier
+ * ("SCRAM-SHA-256$...") or, for CRAM-MD5,
  * "{PLAIN}password". '#' begins a comment line. Written by `barid passwd`.
  */
 #ifndef SERVER_USERS_H
@@ -12,14 +13,17 @@ struct user_entry {
     barid_slice name, secret;
     bool plaintext; /* secret is the password itself */
 };
-/* 0, or BARID_EIO / ESYNTAX with file and line. Mode more open than 0640 is a warning in *warning_r (static text or NULL). */
+/* 0, or BARID_EIO / ESYNTAX with file and line. Mode more open than 0640 is a warning in
+ * *warning_r (static text or NULL). */
 int users_load(struct users **u_r, const char *file, struct err *err, const char **warning_r);
 struct users *users_ref(struct users *u);
 void users_unref(struct users **u);
-const struct user_entry *users_find(const struct users *u, barid_slice name); /* NULL = unknown */
+const struct user_entry *users_find(const struct users *u,
+                                    barid_slice name); /* NULL = unknown */
 bool users_has_plaintext(const struct users *u);
 
-/* For `barid passwd`: add or replace a line, keeping the others; written beside, fsynced, renamed; mode 0600 when new. */
+/* For `barid passwd`: add or replace a line, keeping the others; written beside, fsynced,
+ * renamed; mode 0600 when new. */
 int users_set(const char *file, barid_slice name, barid_slice secret, struct err *err);
 int users_remove(const char *file, barid_slice name, struct err *err); /* BARID_ENOTFOUND */
 

@@ -1,0 +1,93 @@
+/*
+ * server/ask.c: the bridge from session events to policy calls.
+ */
+#include "server/ask.h"
+
+#include "base/mem.h"
+#include "server/transaction.h"
+
+struct ask {
+    struct policy_call call;
+    struct policy_credentials credentials;
+    struct connection *c;
+    ask_then then;
+};
+
+static void finish(struct ask *a)
+{
+    struct connection *c = a->c;
+    ask_then then = a->then;
+    barid_verdict verdict =
+        a->call.verdict; /* its slices live until the session's next question */
+    c->ask = NULL;
+    mem_free(NULL, a);
+    then(c, &verdict);
+}
+
+static void on_done(struct policy_call *call)
+{
+    finish(call->user);
+}
+
+static void fill(struct ask *a, const barid_event *ev)
+{
+    if (!ev)
+        return;
+    a->call.verb = ev->verb;
+    a->call.argument = ev->argument;
+    a->call.data = ev->data;
+    a->call.reason = ev->reason;
+    if (ev->id == BARID_EVENT_AUTH) {
+        a->credentials = (struct policy_credentials){.mechanism = ev->mechanism,
+                                                     .authcid = ev->authcid,
+                                                     .authzid = ev->authzid,
+                                                     .password = ev->password};
+        a->call.credentials = &a->credentials;
+    }
+}
+
+static struct ask *make(struct connection *c)
+{
+    if (connection_refresh_facts(c) < 0)
+        return NULL;
+    if (!c->policy && !(c->policy = policy_session_new(c->version->policy, &c->facts)))
+        return NULL;
+    return mem_zalloc(NULL, sizeof(struct ask));
+}
+
+void ask(struct connection *c, enum barid_event_id event, const barid_event *ev,
+         struct rcpt *rcpt, ask_then then)
+{
+    if (!(policy_events(c->version->policy) & BARID_EVENT_BIT(event))) {
+        barid_verdict none = {.kind = BARID_CONTINUE};
+        then(c, &none);
+        return;
+    }
+    struct ask *a = make(c);
+    if (!a) {
+        barid_verdict failed = connection_verdict(c, BARID_REPLY_POLICY_FAILED);
+        then(c, &failed);
+        return;
+    }
+    fill(a, ev);
+    a->c = c;
+    a->then = then;
+    a->call.event = event;
+    a->call.session = c->policy;
+    a->call.mail = c->tx ? &c->tx->mail : NULL;
+    a->call.rcpt = rcpt;
+    a->call.done = on_done;
+    a->call.user = a;
+    c->ask = a;
+    if (policy_ask(c->version->policy, &a->call) == POLICY_ANSWERED)
+        finish(a);
+}
+
+void ask_cancel(struct connection *c)
+{
+    if (!c->ask)
+        return;
+    policy_cancel(c->version->policy, &c->ask->call);
+    mem_free(NULL, c->ask);
+    c->ask = NULL;
+}
