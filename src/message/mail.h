@@ -36,7 +36,7 @@ enum rcpt_verdict { /* of the `recipient` event, merged with that of `message` *
 struct rcpt {
     size_t index;
     struct mailbox box;       /* after aliases and policy's edits: where it goes */
-    barid_slice original;     /* forward-path as the client gave it: Original-Recipient, Delivered-To */
+    barid_slice original;     /* forward-path as the client gave it, without <>: Original-Recipient */
     bool is_local;            /* the domain is ours */
     bool alias_of_previous;   /* expanded from the same RCPT command as the one before: no reply of its own */
     unsigned notify;          /* RFC 3461 */
@@ -63,7 +63,7 @@ struct mail {
     int64_t received_us;
 
     struct mailbox sender;
-    barid_slice sender_original;   /* reverse-path as the client gave it */
+    barid_slice sender_original;   /* reverse-path as the client gave it, without <> */
     barid_mail_params params;      /* slices copied into arena */
 
     struct rcpt **rcpts;           /* accepted at RCPT, in order; rcpts[i]->index == i */
@@ -117,6 +117,7 @@ int mail_add_rcpt(struct mail *m, const struct mailbox *box, barid_slice origina
  * target that names a recipient; template_check says what).
  */
 int mail_add_row(struct mail *m, enum disposition_kind kind, enum disposition_scope scope, size_t rcpt_index, barid_slice target);
+#define MAIL_EXCLUDED_MAX 256 /* each is compared with each delivery */
 /* Removes a target whatever the order of calls; a template is expanded per recipient like a row's. As mail_add_row. */
 int mail_exclude(struct mail *m, enum disposition_kind kind, barid_slice target);
 
