@@ -10,11 +10,14 @@
  *  3. meta and header are opaque octets here; bodies are immutable. Header and meta are read without the body.
  *  4. A message is active, held, removed (recoverable) or quarantined. Ids never repeat and sort by time.
  *  5. The unit of work is one unit of a message: each has its own state, due time and lease. When no unit is pending and the
- *     message is active and no unit is held, the message is gone.
+ *     message is active and no unit is held, the message is gone (a message that is not active stays until it is erased or
+ *     made active).
  *  6. Full disk: admit says BARID_EFULL early; commit answers BARID_EFULL; updates and removals still work (a reserve).
  *
  * Threads: every function may be called from any thread. done callbacks come from an unspecified thread, must not block and
- * must not call back into the spool: post to your loop. A function that returns an error never calls done.
+ * must not call back into the spool: post to your loop. A function that returns an error never calls done. Reads, change and
+ * set_state, and claim of a message of several units may wait for the disk; commit, update, erase and release never do.
+ * BARID_EIO: the store is closed for writing; BARID_EUNSUPPORTED: it was opened for reading only.
  */
 #ifndef INTERFACE_SPOOL_H
 #define INTERFACE_SPOOL_H
@@ -86,7 +89,7 @@ struct spool_stats {
 
 struct spool_ops {
     const char *name;
-    void (*close)(struct spool *s); /* waits for what is queued; frees */
+    void (*close)(struct spool *s); /* waits for what is queued; frees. No put and no body may be left */
 
     /* 0, BARID_EFULL, BARID_EIO. size 0 = unknown. Asked at MAIL, before DATA. */
     int (*admit)(struct spool *s, uint64_t size);
@@ -101,27 +104,32 @@ struct spool_ops {
     void (*put_on_drain)(struct spool_put *put, void (*drained)(void *user), void *user);
     uint64_t (*put_size)(struct spool_put *put);
     int64_t (*put_read)(struct spool_put *put, uint64_t offset, void *p, size_t n); /* body back, before commit */
-    int (*put_truncate)(struct spool_put *put); /* drop the body so far: replacement */
-    /* A second put that shares the body of the first (committed together with it). */
+    /* Drop the body so far (replacement); a put that shares one gets its own, empty one. */
+    int (*put_truncate)(struct spool_put *put);
+    /* A second put that shares the body of the first. From then on put_body answers BARID_EINVALID for both, and all that
+     * share it and are not aborted must be in one commit. */
     int (*put_share)(struct spool_put *put, struct spool_put **put_r);
     void (*put_abort)(struct spool_put *put);
     /* The id this put will have; stable until commit or abort. */
     uint64_t (*put_id)(struct spool_put *put);
-    /* Describe it: meta, header and units are copied. initial lease 0: units are claimable from due on. */
+    /* Describe it: meta, header and units are copied; again = replaces. Units are claimable from their due time on. An active
+     * put needs a pending or held unit (else BARID_EINVALID). BARID_ELIMIT: more than SPOOL_UNITS_MAX. */
     int (*put_describe)(struct spool_put *put, enum spool_state state, barid_slice meta, barid_slice header,
                         const struct unit_state *units, size_t n_units);
-    /* The puts are taken over whatever happens; done exactly once (never from within this call when it returns 0). */
+    /* The puts are taken over whatever happens; done exactly once (never from within this call). BARID_EINVALID: one is not
+     * described, or sharers are missing; BARID_ELIMIT: together too large to be atomic (the log: one segment); EFULL, EIO. */
     int (*commit)(struct spool *s, struct spool_put **puts, size_t n, spool_done done, void *user);
 
     /* --- schedule */
-    /* Up to max claims of active messages due at now_us, earliest first. Leases end by update, release, or the process's end. */
+    /* Up to max claims of active messages due at now_us, earliest first: all units of a message that are due make one claim.
+     * Leases end by update, release, or the process's end; holding or removing a message does not end them. BARID_EIO. */
     int (*claim)(struct spool *s, int64_t now_us, size_t max, struct spool_claim *claims, size_t *n_r);
     /* Earliest due time of anything claimable; INT64_MAX = none. */
     int64_t (*next_due)(struct spool *s);
     /* Called (any thread) when something became claimable earlier than next_due last said. One watcher. */
     void (*watch)(struct spool *s, void (*changed)(void *user), void *user);
     /* New states for units of a lease; ends the lease of those units. done may be NULL (then nobody waits, but it is written within
-     * a second). BARID_ENOTFOUND (gone), BARID_EINVALID (not of that lease). */
+     * a second). All or none of the changes. BARID_ENOTFOUND (gone), BARID_EINVALID (not of that lease). */
     int (*update)(struct spool *s, uint64_t id, uint64_t lease, const struct unit_change *changes, size_t n,
                   spool_done done, void *user);
     void (*release)(struct spool *s, uint64_t id, uint64_t lease);
@@ -129,8 +137,9 @@ struct spool_ops {
     /* --- read (may block on the disk: call from a pool thread or the command line) */
     int (*load)(struct spool *s, uint64_t id, struct spool_loaded *loaded_r);
     void (*loaded_free)(struct spool_loaded *loaded);
-    /* Body octets from offset. Bytes read (0 = end) or a barid_err; BARID_ECORRUPT when the checksum was wrong on load. The segment
-     * stays pinned while a body is open. */
+    /* Body octets from offset. Bytes read (0 = end) or a barid_err. A body stays readable while it is open, whatever becomes of
+     * its message. BARID_ECORRUPT when the checksum is wrong: from body_open, or, above SPOOL_BODY_MEMORY, from the body_read
+     * that reaches the end of a body read in order. body_close(NULL) is allowed. */
     int (*body_open)(struct spool *s, uint64_t id, void **body_r, uint64_t *size_r);
     int64_t (*body_read)(void *body, uint64_t offset, void *p, size_t n);
     void (*body_close)(void *body);

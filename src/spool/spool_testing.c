@@ -1,0 +1,234 @@
+/* spool/spool_testing.c: see spool_testing.h. */
+#include "spool/spool_testing.h"
+
+#include <ftw.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/slice.h"
+
+static void must(bool ok, const char *what)
+{
+    if (ok)
+        return;
+    fprintf(stderr, "spool testing: %s\n", what);
+    abort();
+}
+
+void waiter_init(struct waiter *w)
+{
+    *w = (struct waiter){.err = 0};
+    pthread_mutex_init(&w->lock, NULL);
+    pthread_cond_init(&w->cond, NULL);
+}
+
+void waiter_deinit(struct waiter *w)
+{
+    pthread_cond_destroy(&w->cond);
+    pthread_mutex_destroy(&w->lock);
+}
+
+void waiter_done(void *user, int err)
+{
+    struct waiter *w = user;
+
+    pthread_mutex_lock(&w->lock);
+    w->calls++;
+    w->err = err;
+    pthread_cond_signal(&w->cond);
+    pthread_mutex_unlock(&w->lock);
+}
+
+int waiter_wait(struct waiter *w)
+{
+    int err;
+
+    pthread_mutex_lock(&w->lock);
+    while (w->calls == 0)
+        pthread_cond_wait(&w->cond, &w->lock);
+    must(w->calls == 1, "done was called more than once");
+    w->calls = 0;
+    err = w->err;
+    pthread_mutex_unlock(&w->lock);
+    return err;
+}
+
+static bool fails_now(struct threads_mem *t)
+{
+    if (++t->count != t->fail_at)
+        return false;
+    t->failed = true;
+    return true;
+}
+
+static void *threads_realloc(void *old, size_t size, void *user)
+{
+    struct threads_mem *t = user;
+    void *p;
+
+    pthread_mutex_lock(&t->lock);
+    p = fails_now(t) ? NULL : realloc(old, size);
+    if (p != NULL && old == NULL)
+        t->live++;
+    pthread_mutex_unlock(&t->lock);
+    return p;
+}
+
+static void *threads_malloc(size_t size, void *user)
+{
+    return threads_realloc(NULL, size > 0 ? size : 1, user);
+}
+
+static void threads_free(void *p, void *user)
+{
+    struct threads_mem *t = user;
+
+    if (p == NULL)
+        return;
+    pthread_mutex_lock(&t->lock);
+    t->live--;
+    free(p);
+    pthread_mutex_unlock(&t->lock);
+}
+
+void threads_mem_init(struct threads_mem *t, size_t fail_at)
+{
+    *t = (struct threads_mem){
+        .mem = {threads_malloc, threads_realloc, threads_free, t},
+        .fail_at = fail_at,
+    };
+    pthread_mutex_init(&t->lock, NULL);
+}
+
+struct unit_state test_unit(int64_t due_us)
+{
+    return (struct unit_state){.status = UNIT_PENDING, .due_us = due_us};
+}
+
+void test_fill(uint64_t seed, uint64_t offset, char *p, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        uint64_t at = offset + i;
+
+        p[i] = (char)('!' + (seed * 31 + at * 7 + (at >> 9)) % 90);
+    }
+}
+
+struct spool_put *test_put(struct spool *s, uint64_t seed, size_t n, enum spool_state state,
+                           const struct unit_state *units, size_t n_units)
+{
+    struct spool_put *put;
+    char meta[64], header[64], piece[8192];
+
+    if (s->ops->put_begin(s, &put) != 0)
+        return NULL;
+    for (size_t at = 0; at < n; at += sizeof(piece)) {
+        size_t part = n - at < sizeof(piece) ? n - at : sizeof(piece);
+
+        test_fill(seed, at, piece, part);
+        if (s->ops->put_body(put, piece, part) == 0)
+            continue;
+        s->ops->put_abort(put);
+        return NULL;
+    }
+    snprintf(meta, sizeof(meta), "meta-%llu", (unsigned long long)seed);
+    snprintf(header, sizeof(header), "header-%llu", (unsigned long long)seed);
+    if (s->ops->put_describe(put, state, slice_str(meta), slice_str(header), units, n_units) !=
+        0) {
+        s->ops->put_abort(put);
+        return NULL;
+    }
+    return put;
+}
+
+int test_commit(struct spool *s, struct spool_put **puts, size_t n)
+{
+    struct waiter w;
+    int rc;
+
+    waiter_init(&w);
+    rc = s->ops->commit(s, puts, n, waiter_done, &w);
+    if (rc == 0)
+        rc = waiter_wait(&w);
+    waiter_deinit(&w);
+    return rc;
+}
+
+uint64_t test_accept(struct spool *s, uint64_t seed, size_t n, int64_t due_us)
+{
+    struct unit_state unit = test_unit(due_us);
+    struct spool_put *put = test_put(s, seed, n, SPOOL_ACTIVE, &unit, 1);
+    uint64_t id;
+
+    must(put != NULL, "cannot make a put");
+    id = s->ops->put_id(put);
+    must(test_commit(s, &put, 1) == 0, "cannot commit");
+    return id;
+}
+
+static int verify_body(struct spool *s, uint64_t id, uint64_t seed, size_t n)
+{
+    char got[8192], want[sizeof(got)];
+    uint64_t size, at = 0;
+    int64_t part;
+    void *body;
+    int rc = s->ops->body_open(s, id, &body, &size);
+
+    if (rc != 0)
+        return rc;
+    if (size != n)
+        rc = BARID_ECORRUPT;
+    while (rc == 0 && (part = s->ops->body_read(body, at, got, sizeof(got))) != 0) {
+        if (part < 0) {
+            rc = (int)part;
+            break;
+        }
+        test_fill(seed, at, want, (size_t)part);
+        if (memcmp(got, want, (size_t)part) != 0)
+            rc = BARID_ECORRUPT;
+        at += (uint64_t)part;
+    }
+    s->ops->body_close(body);
+    return rc == 0 && at != n ? BARID_ECORRUPT : rc;
+}
+
+int test_verify(struct spool *s, uint64_t id, uint64_t seed, size_t n)
+{
+    struct spool_loaded loaded;
+    char meta[64], header[64];
+    int rc = s->ops->load(s, id, &loaded);
+
+    if (rc != 0)
+        return rc;
+    snprintf(meta, sizeof(meta), "meta-%llu", (unsigned long long)seed);
+    snprintf(header, sizeof(header), "header-%llu", (unsigned long long)seed);
+    if (!slice_eq(loaded.meta, slice_str(meta)) ||
+        !slice_eq(loaded.header, slice_str(header)) || loaded.info.id != id ||
+        loaded.info.size != strlen(header) + 2 + n)
+        rc = BARID_ECORRUPT;
+    s->ops->loaded_free(&loaded);
+    return rc != 0 ? rc : verify_body(s, id, seed, n);
+}
+
+void test_dir_make(char *dir)
+{
+    const char *tmp = getenv("TMPDIR");
+
+    snprintf(dir, TEST_DIR_SIZE, "%s/barid-spool-XXXXXX", tmp != NULL ? tmp : "/tmp");
+    must(mkdtemp(dir) != NULL, "cannot make a directory");
+}
+
+static int remove_one(const char *path, const struct stat *st, int flag, struct FTW *ftw)
+{
+    (void)st;
+    (void)flag;
+    (void)ftw;
+    return remove(path);
+}
+
+void test_dir_remove(const char *dir)
+{
+    must(nftw(dir, remove_one, 16, FTW_DEPTH | FTW_PHYS) == 0, "cannot remove a directory");
+}

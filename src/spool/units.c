@@ -1,0 +1,187 @@
+/* spool/units.c: see units.h. Invariant: a leased unit is pending; `leased` counts them. */
+#include "spool/units.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+
+bool unit_state_valid(const struct unit_state *state)
+{
+    return state->status >= UNIT_PENDING && state->status <= UNIT_HELD &&
+           (state->reply.n == 0 || state->reply.p != NULL);
+}
+
+/* 0 or BARID_ENOMEM; *copy_r is empty for an empty reply. */
+static int copy_reply(const barid_mem *mem, barid_slice reply, barid_slice *copy_r)
+{
+    size_t n = reply.n < SPOOL_UNIT_REPLY_MAX ? reply.n : SPOOL_UNIT_REPLY_MAX;
+    char *p;
+
+    *copy_r = (barid_slice){NULL, 0};
+    if (n == 0)
+        return 0;
+    if ((p = mem_alloc(mem, n)) == NULL)
+        return BARID_ENOMEM;
+    memcpy(p, reply.p, n);
+    *copy_r = (barid_slice){p, n};
+    return 0;
+}
+
+static void free_reply(const barid_mem *mem, barid_slice reply)
+{
+    mem_free(mem, (char *)(uintptr_t)reply.p);
+}
+
+int units_init(struct units *u, const barid_mem *mem, const struct unit_state *states, size_t n)
+{
+    *u = (struct units){.mem = mem};
+    if (n == 0)
+        return 0;
+    if ((u->v = mem_array(mem, n, sizeof(*u->v))) == NULL)
+        return BARID_ENOMEM;
+    u->n = (uint32_t)n;
+    for (size_t i = 0; i < n; i++) {
+        u->v[i].state = states[i];
+        if (copy_reply(mem, states[i].reply, &u->v[i].state.reply) != 0) {
+            units_deinit(u);
+            return BARID_ENOMEM;
+        }
+    }
+    return 0;
+}
+
+void units_deinit(struct units *u)
+{
+    for (uint32_t i = 0; i < u->n; i++)
+        free_reply(u->mem, u->v[i].state.reply);
+    mem_free(u->mem, u->v);
+    *u = (struct units){.mem = u->mem};
+}
+
+int64_t units_next(const struct units *u)
+{
+    int64_t next = INT64_MAX;
+
+    for (uint32_t i = 0; i < u->n; i++) {
+        const struct unit *unit = &u->v[i];
+
+        if (unit->state.status == UNIT_PENDING && unit->lease == 0 && unit->state.due_us < next)
+            next = unit->state.due_us;
+    }
+    return next;
+}
+
+static bool status_over(enum unit_status status)
+{
+    return status != UNIT_PENDING && status != UNIT_HELD;
+}
+
+bool units_over(const struct units *u)
+{
+    for (uint32_t i = 0; i < u->n; i++) {
+        if (!status_over(u->v[i].state.status))
+            return false;
+    }
+    return true;
+}
+
+bool unit_states_over(const struct unit_state *states, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (!status_over(states[i].status))
+            return false;
+    }
+    return true;
+}
+
+static bool is_due(const struct unit *unit, int64_t now_us)
+{
+    return unit->state.status == UNIT_PENDING && unit->lease == 0 &&
+           unit->state.due_us <= now_us;
+}
+
+int units_claim(struct units *u, int64_t now_us, uint64_t lease, uint32_t **list_r, size_t *n_r)
+{
+    size_t n = 0;
+
+    for (uint32_t i = 0; i < u->n; i++)
+        n += is_due(&u->v[i], now_us);
+    if (n == 0)
+        return BARID_ENOTFOUND;
+    /* Plain malloc: the caller frees the list with free(3). */
+    if ((*list_r = malloc(n * sizeof(**list_r))) == NULL)
+        return BARID_ENOMEM;
+    *n_r = 0;
+    for (uint32_t i = 0; i < u->n; i++) {
+        if (!is_due(&u->v[i], now_us))
+            continue;
+        u->v[i].lease = lease;
+        (*list_r)[(*n_r)++] = i;
+    }
+    u->leased += (uint32_t)n;
+    return 0;
+}
+
+static int check_changes(const struct units *u, uint64_t lease,
+                         const struct unit_change *changes, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (changes[i].unit >= u->n || !unit_state_valid(&changes[i].state))
+            return BARID_EINVALID;
+        if (lease != 0 && u->v[changes[i].unit].lease != lease)
+            return BARID_EINVALID;
+        if (lease == 0 && u->v[changes[i].unit].lease != 0)
+            return BARID_EAGAIN;
+    }
+    return 0;
+}
+
+static void apply(struct units *u, const struct unit_change *change, barid_slice reply)
+{
+    struct unit *unit = &u->v[change->unit];
+
+    free_reply(u->mem, unit->state.reply);
+    unit->state = change->state;
+    unit->state.reply = reply;
+    if (unit->lease != 0)
+        u->leased--;
+    unit->lease = 0;
+}
+
+int units_change(struct units *u, uint64_t lease, const struct unit_change *changes, size_t n)
+{
+    barid_slice one, *replies = &one;
+    int rc = check_changes(u, lease, changes, n);
+
+    if (rc != 0 || n == 0)
+        return rc;
+    if (n > 1 && (replies = mem_array(u->mem, n, sizeof(*replies))) == NULL)
+        return BARID_ENOMEM;
+    for (size_t i = 0; i < n && rc == 0; i++) {
+        if ((rc = copy_reply(u->mem, changes[i].state.reply, &replies[i])) == 0)
+            continue;
+        while (i-- > 0)
+            free_reply(u->mem, replies[i]);
+        break;
+    }
+    for (size_t i = 0; i < n && rc == 0; i++)
+        apply(u, &changes[i], replies[i]);
+    if (replies != &one)
+        mem_free(u->mem, replies);
+    return rc;
+}
+
+size_t units_release(struct units *u, uint64_t lease)
+{
+    size_t n = 0;
+
+    for (uint32_t i = 0; i < u->n && lease != 0; i++) {
+        if (u->v[i].lease != lease)
+            continue;
+        u->v[i].lease = 0;
+        n++;
+    }
+    u->leased -= (uint32_t)n;
+    return n;
+}
