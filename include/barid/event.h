@@ -5,6 +5,7 @@
 #define BARID_EVENT_H
 
 #include "barid/address.h"
+#include "barid/endpoint.h"
 #include "barid/types.h"
 
 #ifdef __cplusplus
@@ -39,23 +40,6 @@ BARID_API enum barid_event_id barid_event_by_name(barid_slice name);
 
 /* Names an unanswered decide or host event; never 0. */
 typedef uint64_t barid_token;
-
-/* Who is at the other end. */
-enum barid_family { BARID_FAMILY_NONE = 0, BARID_FAMILY_IPV4, BARID_FAMILY_IPV6, BARID_FAMILY_UNIX };
-typedef struct barid_endpoint {
-    enum barid_family family;
-    uint8_t addr[16]; /* network order; IPv4 in the first four */
-    uint16_t port;    /* host order */
-} barid_endpoint;
-
-/* Facts about a finished TLS handshake, for policy and the Received field. Copied by the session. */
-typedef struct barid_tls_info {
-    barid_slice version;      /* "TLSv1.3" */
-    barid_slice cipher;       /* "TLS_AES_256_GCM_SHA384" */
-    unsigned bits;
-    barid_slice sni;          /* server name the client asked for; empty = none */
-    barid_slice peer_subject; /* verified client certificate, else empty */
-} barid_tls_info;
 
 enum barid_auth_mechanism {
     BARID_AUTH_NONE = 0, BARID_AUTH_PLAIN, BARID_AUTH_LOGIN, BARID_AUTH_CRAM_MD5,

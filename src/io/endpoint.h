@@ -6,7 +6,7 @@
 
 #include <sys/socket.h>
 
-#include "barid/event.h"
+#include "barid/endpoint.h"
 
 /* "192.0.2.1:25", "[2001:db8::1]:25"; a numeric address only. 0 or BARID_ESYNTAX. */
 int endpoint_parse(barid_slice text, barid_endpoint *e_r);

@@ -8,7 +8,7 @@
 #ifndef IO_STREAM_H
 #define IO_STREAM_H
 
-#include "barid/event.h"
+#include "barid/endpoint.h"
 #include "io/loop.h"
 #include "io/tls.h"
 

@@ -5,7 +5,7 @@
 #ifndef SERVER_ADMISSION_H
 #define SERVER_ADMISSION_H
 
-#include "barid/event.h"
+#include "barid/endpoint.h"
 
 struct admission;
 int admission_new(struct admission **a_r, const uint64_t seed[2]);
