@@ -26,13 +26,19 @@ static int error_of(int e)
     return e == ETIMEDOUT ? BARID_ETIMEOUT : BARID_EIO;
 }
 
+static bool wants_input(const struct stream *s)
+{
+    return s->state == STREAM_LINGERING ||
+           (s->state == STREAM_OPEN && (s->reading || s->layer_reads) && !s->ended);
+}
+
 static void on_poll(uv_poll_t *h, int status, int events);
 
 void stream_poll(struct stream *s, bool lazy)
 {
     unsigned want = 0;
 
-    if (s->state == STREAM_LINGERING || (s->state == STREAM_OPEN && s->reading && !s->ended))
+    if (wants_input(s))
         want |= UV_READABLE;
     if (s->state == STREAM_CONNECTING || s->out.len > s->out_at)
         want |= UV_WRITABLE;
@@ -232,11 +238,6 @@ static bool read_once(struct stream *s)
     else if (errno != EAGAIN)
         socket_end(s, error_of(errno));
     return false;
-}
-
-static bool wants_input(const struct stream *s)
-{
-    return s->state == STREAM_LINGERING || (s->state == STREAM_OPEN && s->reading && !s->ended);
 }
 
 /* The socket has an error: libuv has stopped polling. What arrived before it is still delivered. */

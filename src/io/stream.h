@@ -21,7 +21,7 @@ struct stream_ops {
     void (*on_close)(void *user, int err);
     /* Everything written so far has left for the kernel (only after stream_write returned 0 with backlog). May be NULL. */
     void (*on_drain)(void *user);
-    /* The handshake ended: info NULL and *err when it failed. */
+    /* The handshake ended: info NULL and *err when it failed, and then nothing follows. Both live during the call. */
     void (*on_tls)(void *user, const barid_tls_info *info, const struct err *err);
 };
 
@@ -42,7 +42,8 @@ void stream_read(struct stream *s, bool on);
 int stream_write(struct stream *s, const void *p, size_t n);
 size_t stream_backlog(const struct stream *s); /* octets not yet taken by the kernel */
 
-/* Start TLS as server or client; on_tls follows. Input that arrived before is an error, never plaintext within. */
+/* Start TLS as server or client; on_tls follows, never from within the call (also when reading is stopped). 0, BARID_ENOMEM,
+ * BARID_ECLOSED, BARID_EINVALID (TLS already, wrong kind of context, no name to verify). server_name may be NULL or an address. Input that arrived before is an error, never plaintext within. */
 int stream_tls_accept(struct stream *s, struct tls_ctx *ctx);
 int stream_tls_connect(struct stream *s, struct tls_ctx *ctx, const char *server_name);
 bool stream_is_tls(const struct stream *s);

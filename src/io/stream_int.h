@@ -57,6 +57,7 @@ struct stream {
     uint8_t state;
     uint8_t polled;      /* UV_READABLE | UV_WRITABLE as libuv knows it */
     bool reading;        /* the owner wants input */
+    bool layer_reads;    /* the layer does, whatever the owner says: a handshake */
     bool ended;          /* on_close was called */
     bool at_eof;         /* the peer sent FIN */
     bool drain_wanted;   /* on_drain is due when out is empty */

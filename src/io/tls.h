@@ -19,7 +19,8 @@ struct tls_server_options {
     const char *ciphers;     /* OpenSSL list; NULL = default */
     const char *client_ca;   /* verify client certificates if sent; NULL = do not ask */
 };
-/* 0, or BARID_EIO / ESYNTAX with one line naming the file and what is wrong (unreadable, not PEM, key does not match, expired is a warning only). */
+/* 0, or BARID_EIO / ESYNTAX with one line naming the file and what is wrong (unreadable, not PEM, key does not match). An expired
+ * certificate is a warning only: then 0 is returned and err->text says so (else it is empty). key_file NULL: it is in cert_file. */
 int tls_server_new(struct tls_ctx **ctx_r, const struct tls_server_options *o, struct err *err);
 
 enum tls_verify { TLS_VERIFY_NONE, TLS_VERIFY_PEER };
