@@ -3,8 +3,8 @@
  * about both.
  *
  * The session holds at most one unanswered event. While it waits (policy, password hashing,
- * spool) conn->token names it; the answer comes through connection_answer, which goes on
- * pumping.
+ * spool) driver.token names it; the answer comes through connection_answer, which may be the
+ * end of the connection.
  *
  *   OPEN ──stream closed, session over──▶ CLOSED ──nothing under way──▶ freed
  *
@@ -14,10 +14,8 @@
 #ifndef SERVER_CONNECTION_H
 #define SERVER_CONNECTION_H
 
-#include "barid/session.h"
 #include "base/list.h"
-#include "io/stream.h"
-#include "io/timer.h"
+#include "server/driver.h"
 #include "server/server_int.h"
 
 struct ask;
@@ -34,22 +32,18 @@ struct connection {
     struct server *server;
     struct version *version;
     const struct version_listen *listen;
-    struct stream *stream; /* NULL once closed */
-    barid_session *session;
-    struct timer *timer;
+    struct driver driver; /* the stream and the session; its token is the unanswered event */
     struct policy_session *policy; /* NULL until a hook is asked */
     struct transaction *tx;        /* NULL outside a transaction */
     struct ask *ask;               /* the question to the policy under way, else NULL */
-    barid_token token;             /* the session's unanswered event, 0 = none */
-    enum barid_event_id event;
-    struct auth_request auth; /* while the auth hook is asked */
+    struct auth_request auth;      /* while the auth hook is asked */
     struct session_facts facts;
     char *helo, *user, *tls_text, *name; /* heap copies that facts point to */
     uint32_t messages;                   /* accepted in this session */
-    uint64_t bytes_in;
     enum barid_close_reason reason;
     unsigned under_way; /* jobs and commits whose callback points here */
-    bool counted_per_client, admitted, pumping, again, closed;
+    bool counted_per_client;
+    bool gone; /* the driver is closed */
 };
 
 /* Takes the stream over. Over a limit it says 421 and closes. */

@@ -45,8 +45,7 @@ int server_use(struct server *s, const struct server_version *v, struct err *err
     return 0;
 }
 
-/* --- listeners
- * ---------------------------------------------------------------------------------- */
+/* --- listeners --- */
 
 static void on_accept(void *user, struct stream *stream)
 {
@@ -95,8 +94,7 @@ void server_unlisten(struct server *s, const char *address)
     }
 }
 
-/* --- the end
- * ------------------------------------------------------------------------------------ */
+/* --- the end --- */
 
 static void run_stopped(struct loop_task *task)
 {

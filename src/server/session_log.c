@@ -48,11 +48,12 @@ void session_log_end(struct connection *c)
         log, LOG_LEVEL_INFO, "session", barid_close_reason_name(c->reason),
         LOG_CSTR("session", c->facts.id), LOG_CSTR("client", client),
         LOG_INT("port", c->facts.client.port), LOG_STR("listener", c->facts.listener),
-        LOG_STR("helo", barid_session_helo(c->session)),
-        LOG_STR("user", barid_session_user(c->session)), LOG_STR("tls", c->facts.tls_version),
-        LOG_INT("messages", c->messages),
-        LOG_INT("commands", barid_session_commands(c->session)),
-        LOG_INT("errors", barid_session_errors(c->session)), LOG_INT("bytes_in", c->bytes_in),
+        LOG_STR("helo", barid_session_helo(c->driver.session)),
+        LOG_STR("user", barid_session_user(c->driver.session)),
+        LOG_STR("tls", c->facts.tls_version), LOG_INT("messages", c->messages),
+        LOG_INT("commands", barid_session_commands(c->driver.session)),
+        LOG_INT("errors", barid_session_errors(c->driver.session)),
+        LOG_INT("bytes_in", c->driver.bytes_in),
         LOG_NUM("seconds",
                 (double)(clock_wall_us(c->server->o.clock) - c->facts.started_us) / 1e6));
 }

@@ -134,8 +134,7 @@ static void start_job(struct connection *c, const struct auth_request *rq, bool 
     }
 }
 
-/* --- deciding
- * ----------------------------------------------------------------------------------- */
+/* --- deciding --- */
 
 static bool carries_password(enum barid_auth_mechanism m)
 {

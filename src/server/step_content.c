@@ -50,8 +50,7 @@ void step_headers(struct connection *c, const barid_event *ev)
         ask(c, ev->id, ev, NULL, after_headers);
 }
 
-/* --- body
- * --------------------------------------------------------------------------------------- */
+/* --- body --- */
 
 static void run_drained(struct loop_task *task)
 {

@@ -8,8 +8,7 @@
 #include "server/steps.h"
 #include "server/transaction.h"
 
-/* --- MAIL
- * --------------------------------------------------------------------------------------- */
+/* --- MAIL --- */
 
 static int start_mail(struct connection *c, const barid_event *ev)
 {
@@ -69,8 +68,7 @@ void step_mail(struct connection *c, const barid_event *ev)
         ask(c, ev->id, ev, NULL, after_mail);
 }
 
-/* --- RCPT
- * --------------------------------------------------------------------------------------- */
+/* --- RCPT --- */
 
 static bool may_relay(const struct connection *c)
 {

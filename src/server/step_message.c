@@ -16,8 +16,7 @@
 #include "server/steps.h"
 #include "server/transaction.h"
 
-/* --- recipients
- * --------------------------------------------------------------------------------- */
+/* --- recipients --- */
 
 static enum rcpt_verdict rcpt_verdict_of(const barid_verdict *v)
 {
@@ -125,8 +124,7 @@ static void after_recipient(struct connection *c, const barid_verdict *v)
     ask_next(c);
 }
 
-/* --- message
- * ------------------------------------------------------------------------------------ */
+/* --- message --- */
 
 static void discard_all(struct transaction *tx)
 {
@@ -167,8 +165,7 @@ void step_message(struct connection *c, const barid_event *ev)
     ask(c, ev->id, ev, NULL, after_message);
 }
 
-/* --- what the session asks
- * ---------------------------------------------------------------------- */
+/* --- what the session asks --- */
 
 /* One RCPT that became several recipients (aliases) is accepted when any of them was; else the
  * first refusal speaks. */
@@ -186,8 +183,7 @@ void step_recipient(struct connection *c, const barid_event *ev)
     connection_answer(c, group_answer(c->tx, &c->tx->groups[ev->rcpt_index]));
 }
 
-/* --- commit
- * ------------------------------------------------------------------------------------- */
+/* --- commit --- */
 
 static void finish_commit(struct connection *c)
 {

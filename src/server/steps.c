@@ -39,8 +39,8 @@ static bool same_client(const barid_endpoint *a, const barid_endpoint *b)
 
 static void step_connect(struct connection *c, const barid_event *ev)
 {
-    const barid_endpoint *client = barid_session_peer(c->session),
-                         *dest = barid_session_proxy_dest(c->session);
+    const barid_endpoint *client = barid_session_peer(c->driver.session),
+                         *dest = barid_session_proxy_dest(c->driver.session);
     if (!same_client(client, &c->facts.client) && recount(c, client) != ADMISSION_OK) {
         server_count(&c->server->count.refused, 1);
         barid_verdict v = {

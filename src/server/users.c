@@ -171,8 +171,7 @@ bool users_has_plaintext(const struct users *u)
     return u && u->has_plaintext;
 }
 
-/* --- changing the file
- * ------------------------------------------------------------------------ */
+/* --- changing the file --- */
 
 static int write_beside(const char *file, mode_t mode, const struct buf *text, struct err *err)
 {
