@@ -59,7 +59,7 @@ enum barid_extension {
     BARID_EXT_VRFY = 1 << 13,               /* list VRFY in the EHLO reply */
     BARID_EXT_HELP = 1 << 14
 };
-/* All but STARTTLS, AUTH, DSN, XCLIENT: what a server can always honour. */
+/* All but STARTTLS, AUTH, DSN, XCLIENT and VRFY: what a server can always honour. */
 #define BARID_EXT_DEFAULT                                                                   \
     (BARID_EXT_PIPELINING | BARID_EXT_SIZE | BARID_EXT_8BITMIME | BARID_EXT_SMTPUTF8 |      \
      BARID_EXT_ENHANCEDSTATUSCODES | BARID_EXT_CHUNKING | BARID_EXT_BINARYMIME |            \
@@ -137,7 +137,8 @@ BARID_API void barid_session_del(barid_session **s); /* accepts NULL */
 /* Bytes from the peer (after TLS where TLS is on). All are taken. 0; BARID_ELIMIT when more than the buffers
  * allow is fed although WANT_READ was off (a bug of the caller: stop reading). */
 BARID_API int barid_session_feed(barid_session *s, const void *p, size_t n, uint64_t now_ms);
-/* The peer closed its side. A `disconnect` event follows. */
+/* The peer closed its side, or cannot be written to. Commands that were fed are still carried out (a client may
+ * close only its sending half); then a `disconnect` event follows. A message not yet complete is dropped. */
 BARID_API void barid_session_eof(barid_session *s);
 /* 1 = *event_r is filled, 0 = none now. */
 BARID_API int barid_session_next(barid_session *s, barid_event *event_r);
@@ -157,16 +158,21 @@ enum barid_want {
 };
 BARID_API unsigned barid_session_wants(const barid_session *s);
 
+/* In WANT_TLS, octets that were fed behind a PROXY header: the beginning of the handshake (implicit TLS only; what
+ * follows STARTTLS is discarded). Valid until tls_done. */
+BARID_API size_t barid_session_tls_input(const barid_session *s, const uint8_t **p_r);
 /* The handshake ended. info NULL = it failed: the session closes. */
 BARID_API void barid_session_tls_done(barid_session *s, const barid_tls_info *info, uint64_t now_ms);
 
 /* Time: call tick at or after the deadline (UINT64_MAX = none). Deadlines only move when the session
- * is called. A passed deadline gives 421 and closes. */
+ * is called. A passed deadline gives 421 and closes. While an event is unanswered only limits.session_ms counts,
+ * and closes after the answer. Replies that a peer does not read hold the deadline of its next command. */
 BARID_API uint64_t barid_session_deadline(const barid_session *s);
 BARID_API void barid_session_tick(barid_session *s, uint64_t now_ms);
 
 /* Stop: an idle session gets 421 and closes now; one with a transaction (MAIL accepted, or later) closes
- * with 421 after it. force closes at once, with 421 where a reply is due. */
+ * with 421 after it. force closes at once, with 421 where a reply is due; an event that is unanswered then is void:
+ * its token is stale, its slices are gone. */
 BARID_API void barid_session_stop(barid_session *s, bool force);
 BARID_API bool barid_session_idle(const barid_session *s);
 

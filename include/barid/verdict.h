@@ -56,8 +56,12 @@ typedef struct barid_verdict {
     barid_slice secret; /* wiped by the session after use */
     barid_slice user;   /* the identity that was authenticated; empty = authzid, else authcid */
 
-    /* helo only: BARID_EXT_... bits to leave out of the reply to EHLO */
+    /* helo only: BARID_EXT_... bits to leave out of the reply to EHLO; what is hidden is not accepted either */
     uint32_t hide_extensions;
+
+    /* commit only, with accept: the queue id, which goes in for %s of the reply MESSAGE_OK. Text, when set,
+     * replaces that reply's text; else the text of an accept at `message` does. */
+    barid_slice id;
 } barid_verdict;
 
 /* "accept", "reject", ... Static text; "?" when out of range. */
