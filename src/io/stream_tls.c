@@ -326,6 +326,18 @@ int stream_tls_accept(struct stream *s, struct tls_ctx *ctx)
     return 0;
 }
 
+int stream_tls_accept_early(struct stream *s, struct tls_ctx *ctx, const void *early, size_t n)
+{
+    /* A copy: a handshake that fails calls back, and the owner may then free what early points to. */
+    char *copy = n > 0 ? mem_strdup(NULL, slice_of(early, n)) : NULL;
+    int rc = n > 0 && copy == NULL ? BARID_ENOMEM : stream_tls_accept(s, ctx);
+
+    if (rc == 0 && n > 0)
+        s->layer->ops->input(s, copy, n);
+    mem_free(NULL, copy);
+    return rc;
+}
+
 /* The name to ask for and, if verifying, to find in the certificate. An address is no server name (RFC 6066 3). */
 static int set_name(struct stream_tls *t, const char *name)
 {
