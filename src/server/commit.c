@@ -126,7 +126,6 @@ int transaction_commit(struct transaction *tx)
     struct buf header, meta;
     buf_init(&header, NULL, HEADER_MAX);
     buf_init(&meta, NULL, META_MAX);
-    tx->mail.id = spool->ops->put_id(tx->put);
     int rc = describe(tx, &header, &meta);
     buf_deinit(&header);
     buf_deinit(&meta);

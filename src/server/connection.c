@@ -119,6 +119,8 @@ static void on_closed(struct driver *d)
     struct connection *c = connection_of(d);
     struct server *s = c->server;
     c->gone = true;
+    if (d->event != BARID_EVENT_DISCONNECT)
+        ask_cancel(c); /* stopped by force in the middle of a question */
     session_log_end(c);
     server_count(&s->count.bytes_in, d->bytes_in);
     if (barid_session_user(d->session).n)

@@ -45,8 +45,10 @@ static bool pump_output(struct driver *d)
 
 static void start_tls(struct driver *d)
 {
+    const uint8_t *early; /* octets of the handshake that came behind a PROXY header */
+    size_t n = barid_session_tls_input(d->session, &early);
     stream_read(d->stream, false);
-    if (!d->tls || stream_tls_accept(d->stream, d->tls) < 0)
+    if (!d->tls || stream_tls_accept_early(d->stream, d->tls, early, n) < 0)
         barid_session_tls_done(d->session, NULL, loop_now_ms(d->loop));
 }
 
@@ -93,6 +95,8 @@ static void pump(struct driver *d)
 int driver_answer(struct driver *d, const barid_verdict *verdict)
 {
     barid_token token = d->token;
+    if (token == 0)
+        return BARID_EINVALID;
     d->token = 0;
     int rc = barid_session_answer(d->session, token, verdict);
     pump(d);
@@ -104,6 +108,8 @@ void driver_stop(struct driver *d, bool force)
     if (d->closed)
         return;
     barid_session_stop(d->session, force);
+    if (force)
+        d->token = 0; /* void: its answer, if it still comes, finds a closed driver */
     pump(d);
 }
 

@@ -8,8 +8,6 @@
  * only when every hook has spoken, and the session's own recipient events are then answered
  * from what is stored here.
  */
-#include <stdio.h>
-
 #include "base/slice.h"
 #include "server/ask.h"
 #include "server/session_log.h"
@@ -188,16 +186,9 @@ void step_recipient(struct connection *c, const barid_event *ev)
 static void finish_commit(struct connection *c)
 {
     struct transaction *tx = c->tx;
-    char id[MAIL_ID_TEXT_SIZE], text[64];
-    barid_verdict ok = {.kind = BARID_ACCEPT, .code = 250, .enhanced = BARID_S("2.0.0")};
+    char id[MAIL_ID_TEXT_SIZE];
     mail_id_text(tx->mail.id, id);
-    snprintf(text, sizeof text, "Ok: queued as %s", id);
-    ok.text = slice_str(text);
-    if (tx->message_answer.kind == BARID_ACCEPT &&
-        tx->message_answer.text.n) { /* accept with a reply of its own */
-        ok = tx->message_answer;
-        ok.silent = false;
-    }
+    barid_verdict ok = {.kind = BARID_ACCEPT, .id = slice_str(id)};
     c->messages++;
     server_count(&c->server->count.messages, 1);
     server_count(&c->server->count.recipients, tx->mail.n_rcpts);
@@ -230,6 +221,8 @@ void step_commit(struct connection *c, const barid_event *ev)
 {
     struct transaction *tx = c->tx;
     (void)ev;
+    tx->mail.id = c->server->o.spool->ops->put_id(
+        tx->put); /* a discarded mail has one too: a client sees no difference */
     if (tx->n_units == 0) {
         tx->empty_commit = true;
         finish_commit(c);
