@@ -281,6 +281,7 @@ int record_decode(struct mail *m, struct arena *arena, barid_slice meta, barid_s
     if (((uint8_t)meta.p[0] >> 4) != RECORD_VERSION >> 4)
         return (uint8_t)meta.p[0] >> 4 > RECORD_VERSION >> 4 ? BARID_EVERSION : BARID_ECORRUPT;
     rc = mail_init(&root.mail, arena, NULL, 0);
+    root.mail.sender.null = false; /* what is not in the record is zero */
     if (rc == 0)
         rc = record_get_fields(arena, &record_root_fields, slice_from(meta, 1), &root);
     if (rc == 0)

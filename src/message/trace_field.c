@@ -92,7 +92,8 @@ static void put_from(struct field *f, const struct session_facts *s)
     buf_str(&b, "(");
     if (s->client_name.n > 0) {
         buf_append(&b, clean(s->client_name, scratch));
-        buf_str(&b, " ");
+        word(f, buf_slice(&b));
+        buf_clear(&b);
     }
     buf_str(&b, s->client.family == BARID_FAMILY_IPV6 ? "[IPv6:" : "[");
     buf_str(&b, ip);
