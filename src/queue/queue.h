@@ -20,20 +20,28 @@ struct queue_options {
     struct transport *const *transports; /* by kind; a unit whose kind has none is held with a clear reply */
     size_t n_transports;
     struct queue_retry retry;
-    size_t max_running;                  /* deliveries at once; 0 = 32 */
+    size_t max_running;                  /* messages delivered at once; 0 = QUEUE_RUNNING_DEFAULT */
     const struct rng *rng;               /* jitter */
     const struct log *log;
+    const barid_mem *mem;                /* NULL = malloc; must stand calls from several threads */
 };
+/* Four for each of the pool's usual eight threads: a thread that ends one delivery finds the next one waiting. */
+#define QUEUE_RUNNING_DEFAULT 32
+
+/* It starts with the next turn of the loop. spool, pool and transports outlive it. 0, BARID_ENOMEM. */
 int queue_new(struct queue **q_r, const struct queue_options *o, struct err *err);
 void queue_set_retry(struct queue *q, const struct queue_retry *retry);
-/* No new claims; done when running deliveries are recorded. */
+/* No new claims; done (from the loop, never from within this call) when running deliveries are recorded and what was
+ * claimed but not begun is released. Once. */
 void queue_stop(struct queue *q, void (*done)(void *user), void *user);
+/* After done of queue_stop. Accepts NULL. */
 void queue_del(struct queue **q);
 
-struct queue_stats { uint64_t delivered, deferred, held, running; };
-void queue_stats(const struct queue *q, struct queue_stats *stats_r);
+struct queue_stats { uint64_t delivered, deferred, held, running; }; /* units; running: messages */
+void queue_stats(const struct queue *q, struct queue_stats *stats_r); /* relaxed: any thread may read */
 
-/* The due time of the next attempt: first doubling to max, jittered by up to 10 %. Pure, for tests. INT64_MAX = no more tries. */
+/* The due time of the next attempt, where attempts (at least 1) were made: first doubling to max, and up to 10 % of that
+ * on top, by random. INT64_MAX = no more tries. */
 int64_t queue_next_attempt(const struct queue_retry *retry, uint32_t attempts, int64_t now_us, uint64_t random);
 
 #endif

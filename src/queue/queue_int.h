@@ -1,0 +1,86 @@
+/* queue/queue_int.h: what the files of the queue share. */
+#ifndef QUEUE_QUEUE_INT_H
+#define QUEUE_QUEUE_INT_H
+
+#include <stdatomic.h>
+
+#include "base/arena.h"
+#include "base/list.h"
+#include "io/timer.h"
+#include "message/mail.h"
+#include "queue/queue.h"
+
+/* Units delivered before their results are recorded and the thread is given back: bounds what a
+ * crash may deliver again, and how long a message for thousands keeps others from a thread. */
+#define WORK_SLICE 16
+
+/* A record in memory while its message is delivered: envelope and units, not the body. Far
+ * above what commit lets pass. */
+#define WORK_ARENA_MAX ((size_t)64 << 20)
+
+/* No memory, no room in the pool: try again so much later. */
+#define QUEUE_PAUSE_MS 1000
+
+struct queue {
+    struct queue_options o;
+    struct timer *timer;
+    struct loop_task wake;    /* runs queue_round */
+    atomic_bool woken;        /* wake is posted: a batch of changes makes one round */
+    uint64_t paused_until_ms; /* no claims before; 0 = not paused */
+    size_t running;           /* works alive */
+    struct list unrecorded;   /* works with results that no memory was left to record */
+    atomic_bool stopping;     /* read on pool threads */
+    bool closed;              /* the store takes no more changes */
+    bool stopped;             /* done was called */
+    void (*done)(void *user);
+    void *done_user;
+    atomic_uint_fast64_t delivered, deferred, held, running_now;
+};
+
+enum work_end {
+    WORK_ON,     /* results are there, and more units may follow */
+    WORK_RELEASE /* results so far, if any; the other units go back */
+};
+
+/*
+ * One claim on its way: units of one message, delivered slice by slice.
+ *
+ *   claimed -> on the pool (work_run) -> results recorded on the loop (work_record) -> on the
+ * pool ... -> finished
+ *
+ * claim.units[0 .. at) are recorded, [at .. at + n) have results, the others wait.
+ */
+struct work {
+    struct pool_job job;
+    struct queue *queue;
+    struct list node; /* in queue.unrecorded */
+    struct spool_claim claim;
+    size_t at, n;
+    int64_t now_us; /* when this slice was handed over */
+    enum work_end end;
+
+    /* Of this slice, valid from work_run to work_unload. */
+    struct spool_loaded loaded;
+    bool is_loaded, is_decoded;
+    struct arena arena;
+    struct mail mail;
+    struct unit *units;
+    size_t n_units;
+
+    size_t n_slots; /* WORK_SLICE, or less for a small claim */
+    struct unit_change *changes;
+    struct delivery_result results[];
+};
+
+/* NULL when out of memory; the claim stays the caller's then. */
+struct work *work_new(struct queue *q, const struct spool_claim *claim);
+void work_del(struct work *w);
+
+void work_run(struct pool_job *job); /* pool thread */
+void work_unload(struct work *w);
+
+/* Results into the spool and the log. 0, or what spool update said (nothing is logged as done
+ * then). */
+int work_record(struct work *w);
+
+#endif
