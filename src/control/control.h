@@ -7,6 +7,7 @@
 
 #include "interface/spool.h"
 #include "io/loop.h"
+#include "io/pool.h"
 
 #include <jansson.h>
 
@@ -22,13 +23,16 @@ struct control_ops {
 
 struct control_options {
     struct loop *loop;
+    struct pool *pool;   /* reads of the spool may block: they run there */
     struct spool *spool;
     const struct control_ops *ops;
     void *user;
     const struct log *log;
 };
-/* fd: bound and listening; owned from now on. */
+/* fd: bound and listening; owned from now on, also on error. 0; BARID_EINVALID (a TCP address that is not loopback: whoever
+ * reaches this socket owns the server); BARID_EIO. */
 int control_new(struct control **c_r, const struct control_options *o, int fd, struct err *err);
+/* Requests whose answer is being made are dropped. Accepts NULL. */
 void control_del(struct control **c);
 
 #endif
