@@ -204,7 +204,7 @@ static void after_auth(struct connection *c, const barid_verdict *v)
         connection_answer(c, v);
 }
 
-void step_auth(struct connection *c, const barid_event *ev)
+void server_step_auth(struct connection *c, const barid_event *ev)
 {
     c->auth = (struct auth_request){.mechanism = ev->mechanism,
                                     .authcid = ev->authcid,

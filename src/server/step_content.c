@@ -25,7 +25,7 @@ static void after_data(struct connection *c, const barid_verdict *v)
         connection_answer(c, v);
 }
 
-void step_data(struct connection *c, const barid_event *ev)
+void server_step_data(struct connection *c, const barid_event *ev)
 {
     ask(c, ev->id, ev, NULL, after_data);
 }
@@ -36,7 +36,7 @@ static void after_headers(struct connection *c, const barid_verdict *v)
     connection_answer(c, v);
 }
 
-void step_headers(struct connection *c, const barid_event *ev)
+void server_step_headers(struct connection *c, const barid_event *ev)
 {
     struct mail *m = &c->tx->mail;
     int rc = mail_set_header(m, ev->data, ev->has_blank_line);
@@ -82,7 +82,7 @@ static void after_body(struct connection *c, const barid_verdict *v)
     }
 }
 
-void step_body(struct connection *c, const barid_event *ev)
+void server_step_body(struct connection *c, const barid_event *ev)
 {
     struct transaction *tx = c->tx;
     tx->mail.body_size += ev->data.n;

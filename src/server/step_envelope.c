@@ -54,7 +54,7 @@ static void after_mail(struct connection *c, const barid_verdict *v)
     connection_answer(c, v);
 }
 
-void step_mail(struct connection *c, const barid_event *ev)
+void server_step_mail(struct connection *c, const barid_event *ev)
 {
     uint64_t size = ev->mail_params && ev->mail_params->size_given ? ev->mail_params->size : 0;
     int rc = c->server->o.spool->ops->admit(c->server->o.spool, size);
@@ -176,7 +176,7 @@ static struct rcpt *new_candidate(struct connection *c, const barid_event *ev)
     return r;
 }
 
-void step_rcpt(struct connection *c, const barid_event *ev)
+void server_step_rcpt(struct connection *c, const barid_event *ev)
 {
     c->tx->candidate = new_candidate(c, ev);
     if (!c->tx->candidate)

@@ -150,7 +150,7 @@ static void after_message(struct connection *c, const barid_verdict *v)
     ask_next(c);
 }
 
-void step_message(struct connection *c, const barid_event *ev)
+void server_step_message(struct connection *c, const barid_event *ev)
 {
     struct transaction *tx = c->tx;
     tx->mail.body = transaction_body(tx);
@@ -176,7 +176,7 @@ static const barid_verdict *group_answer(const struct transaction *tx,
     return &tx->rcpt_answers[g->first];
 }
 
-void step_recipient(struct connection *c, const barid_event *ev)
+void server_step_recipient(struct connection *c, const barid_event *ev)
 {
     connection_answer(c, group_answer(c->tx, &c->tx->groups[ev->rcpt_index]));
 }
@@ -217,7 +217,7 @@ static void run_committed(struct loop_task *task)
     ask(c, BARID_EVENT_QUEUED, NULL, NULL, after_queued);
 }
 
-void step_commit(struct connection *c, const barid_event *ev)
+void server_step_commit(struct connection *c, const barid_event *ev)
 {
     struct transaction *tx = c->tx;
     (void)ev;

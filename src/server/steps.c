@@ -74,11 +74,11 @@ typedef void (*step)(struct connection *c, const barid_event *ev);
 
 static const step steps[BARID_EVENTS] = {
     [BARID_EVENT_CONNECT] = step_connect,     [BARID_EVENT_TLS] = step_plain,
-    [BARID_EVENT_HELO] = step_plain,          [BARID_EVENT_AUTH] = step_auth,
-    [BARID_EVENT_MAIL] = step_mail,           [BARID_EVENT_RCPT] = step_rcpt,
-    [BARID_EVENT_DATA] = step_data,           [BARID_EVENT_HEADERS] = step_headers,
-    [BARID_EVENT_BODY] = step_body,           [BARID_EVENT_MESSAGE] = step_message,
-    [BARID_EVENT_RECIPIENT] = step_recipient, [BARID_EVENT_COMMIT] = step_commit,
+    [BARID_EVENT_HELO] = step_plain,          [BARID_EVENT_AUTH] = server_step_auth,
+    [BARID_EVENT_MAIL] = server_step_mail,           [BARID_EVENT_RCPT] = server_step_rcpt,
+    [BARID_EVENT_DATA] = server_step_data,           [BARID_EVENT_HEADERS] = server_step_headers,
+    [BARID_EVENT_BODY] = server_step_body,           [BARID_EVENT_MESSAGE] = server_step_message,
+    [BARID_EVENT_RECIPIENT] = server_step_recipient, [BARID_EVENT_COMMIT] = server_step_commit,
     [BARID_EVENT_NOOP] = step_plain,          [BARID_EVENT_RSET] = step_plain,
     [BARID_EVENT_VRFY] = step_plain,          [BARID_EVENT_EXPN] = step_plain,
     [BARID_EVENT_HELP] = step_plain,          [BARID_EVENT_QUIT] = step_plain,

@@ -11,14 +11,14 @@ void steps_run(struct connection *c, const barid_event *ev);
 
 /* The steps, one file per stage: steps.c, step_auth.c, step_envelope.c, step_content.c,
  * step_message.c. */
-void step_auth(struct connection *c, const barid_event *ev);
-void step_mail(struct connection *c, const barid_event *ev);
-void step_rcpt(struct connection *c, const barid_event *ev);
-void step_data(struct connection *c, const barid_event *ev);
-void step_headers(struct connection *c, const barid_event *ev);
-void step_body(struct connection *c, const barid_event *ev);
-void step_message(struct connection *c, const barid_event *ev);
-void step_recipient(struct connection *c, const barid_event *ev);
-void step_commit(struct connection *c, const barid_event *ev);
+void server_step_auth(struct connection *c, const barid_event *ev);
+void server_step_mail(struct connection *c, const barid_event *ev);
+void server_step_rcpt(struct connection *c, const barid_event *ev);
+void server_step_data(struct connection *c, const barid_event *ev);
+void server_step_headers(struct connection *c, const barid_event *ev);
+void server_step_body(struct connection *c, const barid_event *ev);
+void server_step_message(struct connection *c, const barid_event *ev);
+void server_step_recipient(struct connection *c, const barid_event *ev);
+void server_step_commit(struct connection *c, const barid_event *ev);
 
 #endif

@@ -1,0 +1,658 @@
+/*
+ * server/server_test.c: the server of one worker with a memory spool, a policy of C handlers and
+ * real sockets on loopback. The loop runs on a thread of its own; the test is a blocking client.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/arena.h"
+#include "base/rng.h"
+#include "base/slice.h"
+#include "base/testing.h"
+#include "io/listener.h"
+#include "message/record.h"
+#include "policy/dispatch.h"
+#include "server/server.h"
+#include "spool/spool_open.h"
+
+#define WAIT_MS 10000 /* a reply that takes longer is a failure, not slowness */
+
+/* What a test wants its policy to say, per event. */
+struct script {
+    barid_verdict verdict[BARID_EVENTS];
+    bool wait[BARID_EVENTS];      /* answer from a posted task instead of at once */
+    const char *store;            /* recipient: rcpt:store(this) unless NULL */
+    const char *refuse_rcpt;      /* recipient: reject this address, whatever else */
+};
+
+struct fixture {
+    struct loop *loop;
+    struct pool *pool;
+    struct spool *spool;
+    struct admission *admission;
+    struct config *config;
+    struct config_listen listen;
+    struct policy *policy;
+    struct users *users;
+    struct server *server;
+    struct script script;
+    pthread_t thread;
+    uint16_t port;
+    int listener;
+    bool stopped;
+    uint8_t seed[32];
+    const char *domains[1];
+    struct loop_task stop_task, resume_task;
+    struct policy_call *waiting;
+};
+
+/* --- the policy --- */
+
+static void run_resume(struct loop_task *task)
+{
+    struct fixture *f = LIST_ENTRY(task, struct fixture, resume_task);
+    struct policy_call *call = f->waiting;
+    f->waiting = NULL;
+    call->verdict = f->script.verdict[call->event];
+    policy_resume(f->policy, call);
+}
+
+static enum policy_outcome run_script(void *user, struct policy_call *call)
+{
+    struct fixture *f = user;
+    const struct script *s = &f->script;
+    if (call->event == BARID_EVENT_RECIPIENT) {
+        if (s->store)
+            assert_int_equal(mail_add_row(call->mail, DISPOSITION_STORE, DISPOSITION_ONE,
+                                          call->rcpt->index, slice_str(s->store)), 0);
+        if (s->refuse_rcpt && slice_eq(call->rcpt->box.address, slice_str(s->refuse_rcpt))) {
+            call->verdict = (barid_verdict){.kind = BARID_REJECT, .code = 550,
+                                            .enhanced = BARID_S("5.2.1"),
+                                            .text = BARID_S("mailbox disabled")};
+            return POLICY_ANSWERED;
+        }
+    }
+    if (s->wait[call->event]) {
+        f->waiting = call;
+        f->resume_task.run = run_resume;
+        loop_post(f->loop, &f->resume_task);
+        return POLICY_WAITING;
+    }
+    call->verdict = s->verdict[call->event];
+    return POLICY_ANSWERED;
+}
+
+static void add_handlers(struct fixture *f)
+{
+    for (int id = 1; id < BARID_EVENTS; id++) {
+        struct policy_handler h = {.name = "script", .where = "", .event = (enum barid_event_id)id,
+                                   .run = run_script, .user = f};
+        if (barid_event_info_get((enum barid_event_id)id)->kind != BARID_KIND_HOST)
+            assert_int_equal(policy_add(f->policy, &h), 0);
+    }
+}
+
+/* --- starting and stopping --- */
+
+static void fill_config(struct fixture *f)
+{
+    f->config = config_default();
+    assert_non_null(f->config);
+    f->domains[0] = "example.com";
+    f->listen = (struct config_listen){.address = "127.0.0.1:0", .extensions = BARID_EXT_DEFAULT,
+                                       .limits = f->config->limits, .where = "test"};
+    f->config->hostname = "mx.example.com";
+    f->config->domains = f->domains;
+    f->config->n_domains = 1;
+    f->config->listen = &f->listen;
+    f->config->n_listen = 1;
+}
+
+static void *thread_main(void *arg)
+{
+    struct fixture *f = arg;
+    loop_run(f->loop);
+    return NULL;
+}
+
+static struct fixture *prepare(void)
+{
+    struct fixture *f = calloc(1, sizeof *f);
+    struct err err = {0};
+    uint64_t seed[2] = {1, 2};
+    assert_int_equal(loop_new(&f->loop, NULL, NULL, &err), 0);
+    assert_int_equal(pool_new(&f->pool, 1, 100, &err), 0);
+    assert_int_equal(admission_new(&f->admission, seed), 0);
+    assert_int_equal(spool_memory_open(&f->spool, &(struct spool_memory_options){0}, &err), 0);
+    assert_int_equal(policy_new(&f->policy, f->loop, NULL, 30000, 7), 0);
+    fill_config(f);
+    f->script.store = "%{user}";
+    return f;
+}
+
+static void start(struct fixture *f)
+{
+    struct err err = {0};
+    struct listen_address a;
+    struct sockaddr_in sa;
+    socklen_t n = sizeof sa;
+    add_handlers(f);
+    struct server_options o = {.loop = f->loop, .pool = f->pool, .spool = f->spool,
+                               .admission = f->admission, .clock = &clock_system,
+                               .rng = &rng_system, .auth_seed = f->seed};
+    struct server_version v = {.config = f->config, .policy = f->policy, .users = f->users};
+    assert_int_equal(server_new(&f->server, &o, &v, &err), 0);
+    assert_int_equal(listen_address_parse(BARID_S("127.0.0.1:0"), &a, &err), 0);
+    f->listener = listener_bind(&a, 0, &err);
+    assert_true(f->listener >= 0);
+    assert_int_equal(getsockname(f->listener, (struct sockaddr *)&sa, &n), 0);
+    f->port = ntohs(sa.sin_port);
+    assert_int_equal(server_listen(f->server, 0, f->listener, &err), 0);
+    assert_int_equal(pthread_create(&f->thread, NULL, thread_main, f), 0);
+}
+
+static void on_stopped(void *user)
+{
+    struct fixture *f = user;
+    f->stopped = true;
+    loop_stop(f->loop);
+}
+
+static void run_stop(struct loop_task *task)
+{
+    struct fixture *f = LIST_ENTRY(task, struct fixture, stop_task);
+    server_stop(f->server, 2000, on_stopped, f);
+}
+
+static void begin_stop(struct fixture *f)
+{
+    f->stop_task.run = run_stop;
+    loop_post(f->loop, &f->stop_task);
+}
+
+static void finish(struct fixture *f)
+{
+    pthread_join(f->thread, NULL);
+    assert_true(f->stopped);
+    assert_int_equal(admission_total(f->admission), 0);
+    server_del(&f->server);
+    policy_unref(&f->policy);
+    users_unref(&f->users);
+    f->spool->ops->close(f->spool);
+    pool_del(&f->pool);
+    loop_del(&f->loop);
+    admission_del(&f->admission);
+    config_del(&f->config);
+    free(f);
+}
+
+static void stop(struct fixture *f)
+{
+    begin_stop(f);
+    finish(f);
+}
+
+/* --- the client --- */
+
+struct client {
+    int fd;
+    char in[8192];
+    size_t n;
+};
+
+static void dial(struct client *c, const struct fixture *f)
+{
+    struct sockaddr_in sa = {.sin_family = AF_INET, .sin_port = htons(f->port)};
+    *c = (struct client){.fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)};
+    sa.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    assert_int_equal(connect(c->fd, (struct sockaddr *)&sa, sizeof sa), 0);
+}
+
+static void say(struct client *c, const char *p, size_t n)
+{
+    while (n > 0) {
+        ssize_t k = send(c->fd, p, n, MSG_NOSIGNAL);
+        assert_true(k > 0);
+        p += k;
+        n -= (size_t)k;
+    }
+}
+
+static bool fill(struct client *c)
+{
+    struct pollfd pfd = {.fd = c->fd, .events = POLLIN};
+    assert_int_equal(poll(&pfd, 1, WAIT_MS), 1);
+    ssize_t k = recv(c->fd, c->in + c->n, sizeof c->in - 1 - c->n, 0);
+    if (k <= 0)
+        return false;
+    c->n += (size_t)k;
+    c->in[c->n] = 0;
+    return true;
+}
+
+/* One reply, all its lines, must begin with want. */
+static void expect(struct client *c, const char *want)
+{
+    for (;;) {
+        char *line = c->in, *end;
+        c->in[c->n] = 0;
+        while ((end = strstr(line, "\r\n")) != NULL && line[3] == '-')
+            line = end + 2;
+        if (end) {
+            if (strncmp(line, want, strlen(want)) != 0)
+                fail_msg("wanted \"%s\", got \"%.*s\"", want, (int)(end - line), line);
+            size_t used = (size_t)(end + 2 - c->in);
+            memmove(c->in, c->in + used, c->n - used);
+            c->n -= used;
+            return;
+        }
+        if (!fill(c))
+            fail_msg("wanted \"%s\", got the end", want);
+    }
+}
+
+static void expect_end(struct client *c)
+{
+    while (fill(c))
+        c->n = 0;
+    close(c->fd);
+}
+
+static void exchange(struct client *c, const char *command, const char *want)
+{
+    say(c, command, strlen(command));
+    say(c, "\r\n", 2);
+    expect(c, want);
+}
+
+static void greet(struct client *c, const struct fixture *f)
+{
+    dial(c, f);
+    expect(c, "220 mx.example.com");
+    exchange(c, "EHLO client.example", "250 ");
+}
+
+static void envelope(struct client *c, const char *rcpt)
+{
+    char line[256];
+    exchange(c, "MAIL FROM:<a@sender.example>", "250 ");
+    snprintf(line, sizeof line, "RCPT TO:<%s>", rcpt);
+    exchange(c, line, "250 ");
+}
+
+static void message(struct client *c, const char *want)
+{
+    exchange(c, "DATA", "354 ");
+    exchange(c, "Subject: x\r\n\r\nhello\r\n..dot\r\n.", want);
+}
+
+static void quit(struct client *c)
+{
+    exchange(c, "QUIT", "221 ");
+    expect_end(c);
+}
+
+/* --- what is in the spool --- */
+
+static size_t spooled(const struct fixture *f, enum spool_state state)
+{
+    struct spool_stats st;
+    f->spool->ops->stats(f->spool, &st);
+    return st.messages[state];
+}
+
+static void load_only(const struct fixture *f, struct spool_loaded *l)
+{
+    struct spool_message m;
+    assert_int_equal(f->spool->ops->after(f->spool, 0, &m), 0);
+    assert_int_equal(f->spool->ops->load(f->spool, m.id, l), 0);
+}
+
+static void assert_body(const struct fixture *f, uint64_t id, const char *want, size_t n)
+{
+    void *body;
+    uint64_t size;
+    char *have = malloc(n + 1);
+    assert_int_equal(f->spool->ops->body_open(f->spool, id, &body, &size), 0);
+    assert_int_equal(size, n);
+    for (size_t at = 0; at < n;) {
+        int64_t k = f->spool->ops->body_read(body, at, have + at, n - at);
+        assert_true(k > 0);
+        at += (size_t)k;
+    }
+    assert_memory_equal(have, want, n);
+    f->spool->ops->body_close(body);
+    free(have);
+}
+
+/* --- tests --- */
+
+static void test_delivery(void **state)
+{
+    struct fixture *f = prepare();
+    struct client c;
+    struct spool_loaded l;
+    struct mail m;
+    struct unit *units;
+    size_t n;
+    struct arena arena;
+    (void)state;
+    start(f);
+    greet(&c, f);
+    envelope(&c, "user+tag@example.com");
+    message(&c, "250 2.0.0 Ok: queued as ");
+    quit(&c);
+    assert_int_equal(spooled(f, SPOOL_ACTIVE), 1);
+    load_only(f, &l);
+    assert_body(f, l.info.id, "hello\r\n.dot\r\n", 13);
+    arena_init(&arena, NULL, 0);
+    assert_int_equal(record_decode(&m, &arena, l.meta, l.header, &units, &n), 0);
+    assert_int_equal(n, 1);
+    assert_true(slice_eq(units[0].target, BARID_S("user")));
+    assert_true(slice_eq(m.rcpts[0]->box.address, BARID_S("user+tag@example.com")));
+    assert_true(slice_starts_nocase(l.header, BARID_S("Received: from client.example")));
+    assert_true(slice_ends_nocase(l.header, BARID_S("Subject: x\r\n")));
+    assert_int_equal(m.policy_version, 7);
+    arena_deinit(&arena);
+    f->spool->ops->loaded_free(&l);
+    stop(f);
+}
+
+struct fate {
+    const char *name;
+    enum barid_event_id event;
+    barid_verdict verdict;
+    bool no_store;
+    const char *reply;
+    size_t messages[4]; /* in the spool, by state */
+};
+
+static const struct fate fates[] = {
+    {"accept", BARID_EVENT_MESSAGE, {.kind = BARID_ACCEPT, .text = {"thanks", 6}}, false, "250 2.0.0 thanks", {1, 0, 0, 0}},
+    {"reject", BARID_EVENT_MESSAGE, {.kind = BARID_REJECT, .text = {"spam", 4}}, false, "550 5.7.1 spam", {0}},
+    {"tempfail", BARID_EVENT_HEADERS, {.kind = BARID_TEMPFAIL}, false, "451 ", {0}},
+    {"discard", BARID_EVENT_MESSAGE, {.kind = BARID_DISCARD}, false, "250 2.0.0 Ok: queued as ", {0}},
+    {"discard early", BARID_EVENT_HEADERS, {.kind = BARID_DISCARD}, false, "250 2.0.0 Ok: queued as ", {0}},
+    {"hold", BARID_EVENT_MESSAGE, {.kind = BARID_HOLD}, false, "250 ", {0, 1, 0, 0}},
+    {"hold without a row", BARID_EVENT_MESSAGE, {.kind = BARID_HOLD}, true, "250 ", {0, 1, 0, 0}},
+    {"quarantine", BARID_EVENT_BODY, {.kind = BARID_QUARANTINE}, false, "250 ", {0, 0, 0, 1}},
+    {"hold one", BARID_EVENT_RECIPIENT, {.kind = BARID_HOLD}, false, "250 ", {1, 0, 0, 0}},
+    {"discard one", BARID_EVENT_RECIPIENT, {.kind = BARID_DISCARD}, false, "250 ", {0}},
+    {"undecided", BARID_EVENT_NONE, {0}, true, "550 5.1.1 ", {0}},
+};
+
+static void run_fate(const struct fate *t, bool wait)
+{
+    struct fixture *f = prepare();
+    struct client c;
+    f->script.verdict[t->event] = t->verdict;
+    for (int id = 0; wait && id < BARID_EVENTS; id++)
+        f->script.wait[id] = true;
+    if (t->no_store)
+        f->script.store = NULL;
+    start(f);
+    greet(&c, f);
+    envelope(&c, "user@example.com");
+    message(&c, t->reply);
+    quit(&c);
+    for (int s = 0; s < 4; s++)
+        if (spooled(f, (enum spool_state)s) != t->messages[s])
+            fail_msg("%s: %zu messages in state %d, not %zu", t->name,
+                     spooled(f, (enum spool_state)s), s, t->messages[s]);
+    stop(f);
+}
+
+static void test_fates(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof fates / sizeof *fates; i++) {
+        run_fate(&fates[i], false);
+        run_fate(&fates[i], true);
+    }
+}
+
+static void test_no_relay(void **state)
+{
+    static const char *const tries[] = {
+        "user@elsewhere.example", "user%elsewhere.example@[127.0.0.1]", "@example.com:user@elsewhere.example",
+        "\"user@elsewhere.example\"@elsewhere.example"};
+    struct fixture *f = prepare();
+    struct client c;
+    (void)state;
+    for (int id = 0; id < BARID_EVENTS; id++)
+        f->script.verdict[id].kind = BARID_CONTINUE;
+    f->script.verdict[BARID_EVENT_RCPT].kind = BARID_ACCEPT; /* an accept never bypasses the check */
+    start(f);
+    greet(&c, f);
+    exchange(&c, "MAIL FROM:<>", "250 ");
+    for (size_t i = 0; i < sizeof tries / sizeof *tries; i++) {
+        char line[256];
+        snprintf(line, sizeof line, "RCPT TO:<%s>", tries[i]);
+        exchange(&c, line, "550 5.7.1 ");
+    }
+    exchange(&c, "DATA", "554 ");
+    quit(&c);
+    stop(f);
+}
+
+static void test_aliases(void **state)
+{
+    static const char *team[] = {"one@example.com", "two@example.com", "team@example.com"};
+    static const char *all[] = {"one@example.com"};
+    struct config_alias aliases[] = {{"team@example.com", team, 3}, {"@example.com", all, 1}};
+    struct fixture *f = prepare();
+    struct client c;
+    struct spool_loaded l;
+    (void)state;
+    f->config->aliases = aliases;
+    f->config->n_aliases = 2;
+    start(f);
+    greet(&c, f);
+    envelope(&c, "Team@Example.com");
+    message(&c, "250 ");
+    load_only(f, &l);
+    /* one, two and (the alias names itself) team; two is no alias, so the catch-all would lead it to one, which is
+     * there already: @example.com was not followed yet on that way */
+    assert_in_range(l.n_units, 2, 3);
+    f->spool->ops->loaded_free(&l);
+    quit(&c);
+    stop(f);
+}
+
+static void test_lmtp_mixed(void **state)
+{
+    struct fixture *f = prepare();
+    struct client c;
+    struct spool_loaded l;
+    (void)state;
+    f->listen.protocol = BARID_LMTP;
+    f->script.refuse_rcpt = "no@example.com";
+    start(f);
+    dial(&c, f);
+    expect(&c, "220 ");
+    exchange(&c, "LHLO client.example", "250 ");
+    envelope(&c, "yes@example.com");
+    exchange(&c, "RCPT TO:<no@example.com>", "250 ");
+    exchange(&c, "RCPT TO:<yes@example.com>", "250 ");
+    exchange(&c, "DATA", "354 ");
+    exchange(&c, "\r\nx\r\n.", "250 ");
+    expect(&c, "550 5.2.1 mailbox disabled");
+    expect(&c, "250 ");
+    load_only(f, &l);
+    for (size_t i = 0; i < l.n_units; i++)
+        assert_int_equal(l.units[i].status, UNIT_PENDING);
+    f->spool->ops->loaded_free(&l);
+    quit(&c);
+    stop(f);
+}
+
+/* Plain SMTP: the client hears 250, the refused recipient is kept visible. */
+static void test_smtp_mixed(void **state)
+{
+    struct fixture *f = prepare();
+    struct client c;
+    struct spool_loaded l;
+    (void)state;
+    f->script.refuse_rcpt = "no@example.com";
+    start(f);
+    greet(&c, f);
+    envelope(&c, "yes@example.com");
+    exchange(&c, "RCPT TO:<no@example.com>", "250 ");
+    message(&c, "250 ");
+    load_only(f, &l);
+    assert_int_equal(l.n_units, 2);
+    assert_int_equal(l.units[0].status, UNIT_PENDING);
+    assert_int_equal(l.units[1].status, UNIT_HELD);
+    assert_true(slice_eq(l.units[1].reply, BARID_S("550 5.2.1 mailbox disabled")));
+    f->spool->ops->loaded_free(&l);
+    quit(&c);
+    stop(f);
+}
+
+static void test_big_body(void **state)
+{
+    enum { SIZE = 3 << 20 };
+    struct fixture *f = prepare();
+    struct client c;
+    struct spool_message m;
+    char command[64], *body = malloc(SIZE);
+    (void)state;
+    for (size_t i = 0; i < SIZE; i++)
+        body[i] = i % 78 == 76 ? '\r' : i % 78 == 77 ? '\n' : (char)('a' + i % 23);
+    memcpy(body + SIZE - 2, "\r\n", 2);
+    body[SIZE - 3] = body[SIZE - 4] = 'x';
+    start(f);
+    greet(&c, f);
+    envelope(&c, "user@example.com");
+    snprintf(command, sizeof command, "BDAT %d LAST\r\n\r\n", SIZE + 2);
+    say(&c, command, strlen(command));
+    say(&c, body, SIZE);
+    expect(&c, "250 2.0.0 Ok: queued as ");
+    assert_int_equal(f->spool->ops->after(f->spool, 0, &m), 0);
+    assert_body(f, m.id, body, SIZE);
+    free(body);
+    quit(&c);
+    stop(f);
+}
+
+static void test_spool_full(void **state)
+{
+    struct fixture *f = prepare();
+    struct client c;
+    struct err err = {0};
+    (void)state;
+    f->spool->ops->close(f->spool);
+    assert_int_equal(spool_memory_open(&f->spool, &(struct spool_memory_options){.max_bytes = 1}, &err), 0);
+    start(f);
+    greet(&c, f);
+    exchange(&c, "MAIL FROM:<a@b.example> SIZE=1000000", "452 4.3.1");
+    exchange(&c, "MAIL FROM:<a@b.example>", "250 ");
+    exchange(&c, "RCPT TO:<user@example.com>", "250 ");
+    message(&c, "452 4.3.1");
+    assert_int_equal(spooled(f, SPOOL_ACTIVE), 0);
+    quit(&c);
+    stop(f);
+}
+
+static void test_connection_limits(void **state)
+{
+    struct fixture *f = prepare();
+    struct client a, b;
+    (void)state;
+    f->config->limits.connections = 1;
+    start(f);
+    greet(&a, f);
+    dial(&b, f);
+    expect(&b, "421 4.7.0 ");
+    expect_end(&b);
+    quit(&a);
+    stop(f);
+}
+
+/* Idle sessions hear 421 at once, a transaction may finish. */
+static void test_graceful_stop(void **state)
+{
+    struct fixture *f = prepare();
+    struct client idle, busy;
+    (void)state;
+    start(f);
+    greet(&idle, f);
+    greet(&busy, f);
+    envelope(&busy, "user@example.com");
+    begin_stop(f);
+    expect(&idle, "421 4.3.2 ");
+    expect_end(&idle);
+    message(&busy, "250 ");
+    expect(&busy, "421 4.3.2 ");
+    expect_end(&busy);
+    finish(f);
+}
+
+static void write_users(char *path)
+{
+    static const char line[] = "user:{PLAIN}secret\n";
+    int fd = mkstemp(path);
+    assert_int_equal(write(fd, line, sizeof line - 1), sizeof line - 1);
+    close(fd);
+}
+
+static void test_submission(void **state)
+{
+    char path[] = "/tmp/barid-users-XXXXXX";
+    struct fixture *f = prepare();
+    struct client c;
+    struct spool_loaded l;
+    struct err err = {0};
+    (void)state;
+    write_users(path);
+    assert_int_equal(users_load(&f->users, path, &err, NULL), 0);
+    unlink(path);
+    f->listen.protocol = BARID_SUBMISSION;
+    f->listen.auth = LISTEN_AUTH_REQUIRED;
+    f->listen.plain_auth_without_tls = true;
+    start(f);
+    greet(&c, f);
+    exchange(&c, "MAIL FROM:<user@example.com>", "530 5.7.0");
+    exchange(&c, "AUTH PLAIN AHVzZXIAd3Jvbmc=", "535 5.7.8"); /* user, wrong */
+    exchange(&c, "AUTH PLAIN AG5vYm9keQBzZWNyZXQ=", "535 5.7.8"); /* nobody, secret */
+    exchange(&c, "AUTH PLAIN AHVzZXIAc2VjcmV0", "235 ");
+    exchange(&c, "MAIL FROM:<other@example.com>", "553 5.7.1");
+    exchange(&c, "MAIL FROM:<user@elsewhere.example>", "553 5.7.1");
+    exchange(&c, "MAIL FROM:<user+list@example.com>", "250 ");
+    exchange(&c, "RCPT TO:<friend@elsewhere.example>", "550 5.7.1");
+    exchange(&c, "RCPT TO:<friend@example.com>", "250 ");
+    message(&c, "250 ");
+    load_only(f, &l);
+    assert_true(memmem(l.header.p, l.header.n, "\r\nDate: ", 8) != NULL);
+    assert_true(memmem(l.header.p, l.header.n, "\r\nMessage-ID: <", 15) != NULL);
+    f->spool->ops->loaded_free(&l);
+    quit(&c);
+    stop(f);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_delivery),         cmocka_unit_test(test_fates),
+        cmocka_unit_test(test_no_relay),         cmocka_unit_test(test_aliases),
+        cmocka_unit_test(test_lmtp_mixed),       cmocka_unit_test(test_smtp_mixed),
+        cmocka_unit_test(test_big_body),         cmocka_unit_test(test_spool_full),
+        cmocka_unit_test(test_connection_limits), cmocka_unit_test(test_graceful_stop),
+        cmocka_unit_test(test_submission),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
