@@ -50,13 +50,13 @@ bool envelope_path(struct barid_session *s, const struct envelope_side *side, un
         reply(s, side->syntax);
         return false;
     }
-    *text = slice_trim(*text);
     return true;
 }
 
 bool envelope_params_allowed(struct barid_session *s, barid_slice text)
 {
     /* RFC 5321 4.1.1.11: parameters belong to extensions, which only EHLO turns on. */
+    text = slice_trim(text);
     if (text.n == 0 || s->esmtp)
         return true;
     reply_detail(s, BARID_REPLY_PARAM_UNKNOWN, slice_head(text, slice_find(text, ' ')));
