@@ -274,8 +274,9 @@ static void expect_end(struct client *c)
 
 static void exchange(struct client *c, const char *command, const char *want)
 {
-    say(c, command, strlen(command));
-    say(c, "\r\n", 2);
+    char line[512]; /* one write: two would wait for each other's acknowledgement */
+    int n = snprintf(line, sizeof line, "%s\r\n", command);
+    say(c, line, (size_t)n);
     expect(c, want);
 }
 
