@@ -22,7 +22,9 @@ struct delivery_result {
 struct delivery {
     const struct mail *mail;        /* decoded record; header list as committed */
     const struct unit *unit;
+    size_t unit_index;              /* names the unit's file: an attempt that is made again writes the same name */
     uint32_t attempts;              /* before this one */
+    bool after_restart;             /* the mail is older than this process: an attempt may have been cut off unseen */
     uint64_t body_size;
     int64_t (*body_read)(void *body, uint64_t offset, void *p, size_t n);
     void *body;
