@@ -87,9 +87,11 @@ static void on_prepare(uv_prepare_t *prepare)
 {
     struct loop *loop = prepare->data;
 
-    timers_run(loop);
+    bool worked = timers_run(loop);
+
+    worked = loop->deferred.head != NULL || worked;
     list_run(&loop->deferred);
-    if (loop->deferred.head != NULL)
+    if (loop->deferred.head != NULL || (loop->single && worked))
         uv_idle_start(&loop->idle, on_idle);
     else
         uv_idle_stop(&loop->idle);
@@ -200,7 +202,9 @@ void loop_run(struct loop *loop)
 
 void loop_turn(struct loop *loop, bool wait)
 {
+    loop->single = true;
     uv_run(&loop->uv, wait ? UV_RUN_ONCE : UV_RUN_NOWAIT);
+    loop->single = false;
 }
 
 void loop_stop(struct loop *loop)
@@ -292,6 +296,7 @@ void loop_del(struct loop **loop_r)
     uv_close((uv_handle_t *)&loop->alarm, NULL);
     uv_close((uv_handle_t *)&loop->wake, NULL);
     uv_run(&loop->uv, UV_RUN_DEFAULT); /* close callbacks */
+    list_run(&loop->deferred);         /* streams that were closed with work deferred go with it */
     uv_loop_close(&loop->uv);
     uv_mutex_destroy(&loop->lock);
     mem_free(NULL, loop->heap.at);

@@ -27,7 +27,7 @@ int loop_new(struct loop **loop_r, const struct clock *clock, const struct log *
 /* Runs until loop_stop (the loop's thread; from others, post a task that calls it). */
 void loop_run(struct loop *loop);
 void loop_stop(struct loop *loop);
-/* One turn, for tests and embedders: waits for an event or a timer, or not at all. */
+/* One turn, for tests and embedders: waits for an event, a timer or a task, or not at all. */
 void loop_turn(struct loop *loop, bool wait);
 /* Closes what is left open (no callbacks), lets deleted streams flush (bounded), frees. Timers and queries must be deleted before;
  * tasks still posted are not run. */

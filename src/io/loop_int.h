@@ -55,6 +55,7 @@ struct loop {
     const struct log *log;
     struct timer_heap heap;
     struct task_list deferred;
+    bool single; /* within loop_turn: what ran before the wait is reason enough to return */
     struct loop_signal *signals;
     uv_mutex_t lock;         /* guards posted */
     struct task_list posted;
@@ -67,7 +68,7 @@ struct loop {
 char *loop_plain_buf(struct loop *loop);
 
 /* timer.c */
-void timers_run(struct loop *loop);
+bool timers_run(struct loop *loop); /* false when none fired */
 uint64_t timers_next(const struct loop *loop); /* UINT64_MAX = none */
 
 #endif

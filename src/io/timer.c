@@ -130,10 +130,11 @@ void timer_del(struct timer **timer)
     mem_free(NULL, t);
 }
 
-void timers_run(struct loop *loop)
+bool timers_run(struct loop *loop)
 {
     struct timer_heap *h = &loop->heap;
     uint64_t now = loop_now_ms(loop);
+    bool fired = false;
 
     /* Not more than there were: a timer that sets itself to now must not keep the loop from its events. */
     for (size_t budget = h->n; budget > 0 && h->n > 0 && h->at[0]->armed_ms <= now; budget--) {
@@ -146,8 +147,10 @@ void timers_run(struct loop *loop)
             continue;
         }
         t->deadline_ms = UINT64_MAX;
+        fired = true;
         t->fn(t->user); /* may set or delete any timer, t too */
     }
+    return fired;
 }
 
 uint64_t timers_next(const struct loop *loop)
