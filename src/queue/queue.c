@@ -265,6 +265,7 @@ int queue_new(struct queue **q_r, const struct queue_options *o, struct err *err
     q->o = *o;
     if (q->o.max_running == 0)
         q->o.max_running = QUEUE_RUNNING_DEFAULT;
+    q->started_us = clock_wall_us(loop_clock(o->loop));
     q->wake.run = queue_round;
     list_init(&q->unrecorded);
     q->timer = timer_new(o->loop, on_timer, q);

@@ -23,6 +23,7 @@
 
 struct queue {
     struct queue_options o;
+    int64_t started_us;         /* wall clock: what was received before it may have been attempted unseen */
     struct timer *timer;
     struct loop_task wake;    /* runs queue_round */
     atomic_bool woken;        /* wake is posted: a batch of changes makes one round */

@@ -32,6 +32,8 @@ struct seen {
     uint64_t id;
     char target[32], body[32];
     uint32_t attempts;
+    size_t unit_index;
+    bool after_restart;
     int64_t at_us;
 };
 
@@ -61,7 +63,11 @@ static void note(struct fake *f, const struct delivery *d)
     int64_t n;
 
     f->n++;
-    *s = (struct seen){.id = d->mail->id, .attempts = d->attempts, .at_us = d->now_us};
+    *s = (struct seen){.id = d->mail->id,
+                       .attempts = d->attempts,
+                       .unit_index = d->unit_index,
+                       .after_restart = d->after_restart,
+                       .at_us = d->now_us};
     copy(s->target, sizeof(s->target), d->unit->target);
     n = d->body_read(d->body, 0, s->body, sizeof(s->body) - 1);
     s->body[n < 0 ? 0 : n] = '\0';
@@ -245,7 +251,7 @@ static struct unit_state state_of(const struct fixture *f, uint64_t id, size_t u
  */
 
 /* A mail to n recipients, u0@x ..., each stored below its own name. kind 0: nothing decided. */
-static void encode(struct buf *meta, size_t n, enum disposition_kind kind)
+static void encode(struct buf *meta, size_t n, enum disposition_kind kind, int64_t received_us)
 {
     struct session_facts facts = {.id = "0123456789abcdef"};
     struct arena arena;
@@ -253,7 +259,7 @@ static void encode(struct buf *meta, size_t n, enum disposition_kind kind)
     struct unit *units;
 
     arena_init(&arena, NULL, 0);
-    assert_int_equal(mail_init(&m, &arena, &facts, START - 2 * S), 0);
+    assert_int_equal(mail_init(&m, &arena, &facts, received_us), 0);
     units = arena_alloc(&arena, n * sizeof(*units));
     for (size_t i = 0; i < n; i++) {
         struct mailbox box;
@@ -298,7 +304,7 @@ static uint64_t post_kind(struct fixture *f, size_t n, int64_t due_us,
     uint64_t id;
 
     buf_init(&meta, NULL, 0);
-    encode(&meta, n, kind);
+    encode(&meta, n, kind, f->clock.wall_us - 2 * S);
     id = commit(f, buf_slice(&meta), n, due_us);
     buf_deinit(&meta);
     return id;
@@ -328,6 +334,9 @@ static void test_delivers_and_forgets(void **state)
     assert_string_equal(f->fake.seen[1].target, "u1");
     assert_string_equal(f->fake.seen[0].body, "body\r\n");
     assert_int_equal(f->fake.seen[0].attempts, 0);
+    assert_int_equal(f->fake.seen[0].unit_index, 0);
+    assert_int_equal(f->fake.seen[1].unit_index, 1);
+    assert_true(f->fake.seen[1].after_restart);
     mail_id_text(id, text);
     snprintf(line, sizeof(line), "queue delivered id=%s unit=0 kind=store", text);
     assert_true(logged(f, line));
@@ -335,8 +344,10 @@ static void test_delivers_and_forgets(void **state)
         logged(f, "rcpt=u1@example.org target=u1 where=u1 reply=250 2.0.0 stored attempts=1"));
     assert_true(logged(f, "seconds=2"));
 
+    advance(f, 3 * S);
     post(f, 1, START); /* and what comes while it sleeps */
     UNTIL(f, stats(f).delivered == 3);
+    assert_false(f->fake.seen[2].after_restart);
     UNTIL(f, stats(f).running == 0);
     assert_int_equal(messages(f), 0);
 }
@@ -454,7 +465,7 @@ static void test_damaged_record_is_held(void **state)
     char reply[128];
 
     buf_init(&meta, NULL, 0);
-    encode(&meta, 2, DISPOSITION_STORE);
+    encode(&meta, 2, DISPOSITION_STORE, START);
     fewer = commit(f, buf_slice(&meta), 40, START); /* more states than units */
     buf_deinit(&meta);
     start(f);

@@ -144,7 +144,9 @@ static void deliver(struct work *w, uint32_t unit, void *body, uint64_t body_siz
     struct delivery d = {
         .mail = &w->mail,
         .unit = u,
+        .unit_index = unit,
         .attempts = w->loaded.units[unit].attempts,
+        .after_restart = w->mail.received_us <= w->queue->started_us,
         .body_size = body_size,
         .body_read = w->queue->o.spool->ops->body_read,
         .body = body,
