@@ -60,7 +60,8 @@ typedef struct barid_verdict {
     uint32_t hide_extensions;
 
     /* commit only, with accept: the queue id, which goes in for %s of the reply MESSAGE_OK. Text, when set,
-     * replaces that reply's text; else the text of an accept at `message` does. */
+     * replaces that reply's text; else the text of an accept at `message` does. The text of a `recipient` accept
+     * comes before both where each recipient has a reply. */
     barid_slice id;
 } barid_verdict;
 

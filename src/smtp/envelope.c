@@ -59,6 +59,7 @@ bool envelope_params_allowed(struct barid_session *s, barid_slice text)
     text = slice_trim(text);
     if (text.n == 0 || s->esmtp)
         return true;
+    text = slice_trim(text);
     reply_detail(s, BARID_REPLY_PARAM_UNKNOWN, slice_head(text, slice_find(text, ' ')));
     return false;
 }

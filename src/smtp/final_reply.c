@@ -25,14 +25,14 @@ static void say(struct barid_session *s, const struct outcome *o)
         session_close(s, BARID_CLOSE_POLICY, BARID_REPLY_NONE);
 }
 
-/* A successful commit in the words of, in this order: the commit, own (may be NULL), the message;
+/* A successful commit in the words of, in this order: own (may be NULL), the commit, the message;
  * else "queued as ID", or a bare "Ok" without an id. */
 static void say_success(struct barid_session *s, const struct outcome *own)
 {
     const struct transaction *tx = s->tx;
     struct outcome said = tx->commit;
 
-    if (said.text.n == 0 && own != NULL && own->text.n > 0)
+    if (own != NULL && own->text.n > 0)
         said = *own;
     else if (said.text.n == 0 && tx->message.text.n > 0)
         said = tx->message;
