@@ -199,8 +199,10 @@ void act_commit(struct barid_session *s, const barid_verdict *v)
     enum barid_reply_id row = BARID_REPLY_MESSAGE_OK;
 
     /* A wrong answer, continue included, does not say that the message is safe. */
-    if (v->kind != BARID_ACCEPT)
-        row = s->wrong_answer ? BARID_REPLY_POLICY_FAILED : BARID_REPLY_LOCAL_ERROR;
+    if (s->wrong_answer)
+        row = BARID_REPLY_POLICY_FAILED;
+    else if (v->kind != BARID_ACCEPT)
+        row = v->kind == BARID_REJECT ? BARID_REPLY_MESSAGE_REFUSED : BARID_REPLY_LOCAL_ERROR;
     /* Not copied: what is durable must not be denied for want of memory. */
     s->tx->commit = (struct outcome){.kind = v->kind, .row = row, .code = v->code,
                                      .enhanced = v->enhanced, .text = v->text, .detail = v->id};

@@ -25,6 +25,7 @@
 #define QUIT "C: QUIT\nS: 221 2.0.0 Bye\n"
 
 #define BYE     "S: 221 2.0.0 Bye\n"
+#define RSET    "C: RSET\nS: 250 2.0.0 Ok\n"
 #define QUEUED  "S: 250 2.0.0 Ok: queued as Q\n"
 #define MESSAGE "C: Subject: x\nC: \nC: body\nC: .\n"
 #define LHLO                                                                               \

@@ -17,7 +17,7 @@ struct script_verdict {
     enum barid_event_id event;
     unsigned nth; /* 0 = every */
     barid_verdict verdict;
-    char text[512];
+    char text[LINE_TEXT_MAX];
 };
 
 struct script {
