@@ -164,7 +164,8 @@ BARID_API size_t barid_session_tls_input(const barid_session *s, const uint8_t *
 /* The handshake ended. info NULL = it failed: the session closes. */
 BARID_API void barid_session_tls_done(barid_session *s, const barid_tls_info *info, uint64_t now_ms);
 
-/* Time: call tick at or after the deadline (UINT64_MAX = none). Deadlines only move when the session
+/* Time: call tick at or after the deadline (UINT64_MAX = none), and before calls that bring no time (answer, sent)
+ * when some has passed since the last that did: waits that begin in them are measured from it. Deadlines only move when the session
  * is called. A passed deadline gives 421 and closes. While an event is unanswered only limits.session_ms counts,
  * and closes after the answer. Replies that a peer does not read hold the deadline of its next command. */
 BARID_API uint64_t barid_session_deadline(const barid_session *s);

@@ -70,7 +70,8 @@ void cmd_xclient(struct barid_session *s, const struct command *c)
     if (scratch == NULL)
         reply(s, BARID_REPLY_LOCAL_ERROR);
     else if (xclient_parse(c->arg, scratch, &x, &bad) < 0)
-        reply_detail(s, BARID_REPLY_SYNTAX, bad);
+        reply_detail(s, BARID_REPLY_SYNTAX,
+                     bad.n > 0 ? bad : BARID_S("XCLIENT attribute=value ..."));
     else
         apply(s, &x);
     mem_free(s->mem, scratch);

@@ -137,7 +137,7 @@ void barid_session_tls_done(barid_session *s, const barid_tls_info *info, uint64
         else
             session_ask(s, BARID_EVENT_TLS);
     }
-    session_run(s, true);
+    session_run(s);
 }
 
 static void refuse_after_tls(struct barid_session *s, const barid_verdict *v)

@@ -98,7 +98,7 @@ int barid_session_new(barid_session **s_r, const barid_session_config *config,
     buf_init(&s->in, mem, 0);  /* bounded by limits.line and limits.pipelined */
     buf_init(&s->out, mem, 0); /* bounded by limits.output and one command's replies */
     session_enter(s, config->proxy ? PHASE_PROXY : PHASE_CONNECT);
-    session_run(s, true);
+    session_run(s);
     *s_r = s;
     return 0;
 }
@@ -167,14 +167,14 @@ int barid_session_feed(barid_session *s, const void *p, size_t n, uint64_t now_m
         session_discard_input(s);
         session_close(s, BARID_CLOSE_NOMEM, BARID_REPLY_OUT_OF_RESOURCES);
     }
-    session_run(s, true);
+    session_run(s);
     return 0;
 }
 
 void barid_session_eof(barid_session *s)
 {
     s->eof = true;
-    session_run(s, false);
+    session_run(s);
 }
 
 int barid_session_next(barid_session *s, barid_event *event_r)
@@ -203,7 +203,7 @@ int barid_session_answer(barid_session *s, barid_token token, const barid_verdic
     fits = verdict_fits(s->event.id, verdict);
     s->wrong_answer = !fits;
     session_act(s, fits ? verdict : &failed);
-    session_run(s, false);
+    session_run(s);
     return fits ? 0 : BARID_EINVALID;
 }
 
@@ -217,13 +217,15 @@ void barid_session_sent(barid_session *s, size_t n)
 {
     size_t left = s->out.len - s->out_pos;
 
+    if (left == 0)
+        return;
     s->out_pos += n < left ? n : left;
     if (s->out_pos < s->out.len) {
         if (s->out_pos > s->out.len / 2) { /* amortised: never moves more than it drops */
             buf_consume(&s->out, s->out_pos);
             s->out_pos = 0;
         }
-        session_run(s, false);
+        session_run(s);
         return;
     }
     s->out_pos = 0;
@@ -234,7 +236,7 @@ void barid_session_sent(barid_session *s, size_t n)
     /* A command line is waited for from when its predecessor's reply was read. */
     if (s->phase == PHASE_COMMAND || s->phase == PHASE_AUTH)
         s->rewait = true;
-    session_run(s, false);
+    session_run(s);
 }
 
 unsigned barid_session_wants(const barid_session *s)
@@ -252,7 +254,7 @@ unsigned barid_session_wants(const barid_session *s)
 void barid_session_tick(barid_session *s, uint64_t now_ms)
 {
     session_time_is(s, now_ms);
-    session_run(s, true);
+    session_run(s);
 }
 
 void barid_session_stop(barid_session *s, bool force)
@@ -262,7 +264,7 @@ void barid_session_stop(barid_session *s, bool force)
         s->asked = ASKED_NONE;
         session_close(s, BARID_CLOSE_SHUTDOWN, BARID_REPLY_SHUTTING_DOWN);
     }
-    session_run(s, false);
+    session_run(s);
 }
 
 bool barid_session_idle(const barid_session *s)

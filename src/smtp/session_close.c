@@ -38,7 +38,7 @@ void session_close_now(struct barid_session *s)
     mem_free(s->mem, s->line);
     s->line = NULL;
     session_discard_input(s);
-    session_wait_begins(s, true);
+    session_wait_begins(s);
 }
 
 void session_disconnect(struct barid_session *s, const struct outcome *o)

@@ -104,7 +104,6 @@ struct barid_session {
     uint64_t wait_start;   /* of the line, header, handshake or silence being waited for */
     uint64_t window_start, window_octets; /* minimum rate of message octets */
     bool rewait;           /* something was completed: the wait begins anew */
-    bool wait_blind;       /* wait_start was set by a call that did not say the time */
 };
 
 /* A command line, cut. */
@@ -139,8 +138,7 @@ enum barid_reply_id session_refusal_row(const struct barid_session *s, const bar
 
 /* --- the step loop (session_run.c) --- */
 
-/* timed: the call that leads here said what time it is. */
-void session_run(struct barid_session *s, bool timed);
+void session_run(struct barid_session *s);
 barid_slice session_input(const struct barid_session *s);
 void session_take(struct barid_session *s, size_t n);
 void session_discard_input(struct barid_session *s);
@@ -161,7 +159,7 @@ void session_disconnect(struct barid_session *s, const struct outcome *o);
 
 /* The time as of this call. False: a deadline had passed, and the session closes. */
 bool session_time_is(struct barid_session *s, uint64_t now_ms);
-void session_wait_begins(struct barid_session *s, bool blind);
+void session_wait_begins(struct barid_session *s);
 void session_octets_came(struct barid_session *s, size_t n);
 
 /* --- facts (session_facts.c) --- */

@@ -125,7 +125,7 @@ static bool turn(struct barid_session *s)
     return s->due_reason != BARID_CLOSE_NONE;
 }
 
-void session_run(struct barid_session *s, bool timed)
+void session_run(struct barid_session *s)
 {
     while (turn(s))
         ;
@@ -133,5 +133,5 @@ void session_run(struct barid_session *s, bool timed)
     if (s->due_reason != BARID_CLOSE_NONE && s->asked == ASKED_NONE && s->phase != PHASE_CLOSED)
         session_close_now(s);
     if (s->rewait && s->asked == ASKED_NONE)
-        session_wait_begins(s, !timed);
+        session_wait_begins(s);
 }

@@ -433,6 +433,40 @@ static void compare_log(struct script *x, barid_slice want)
         fail(x, "events", got, want);
 }
 
+static void add_word(struct buf *text, barid_slice s)
+{
+    must(buf_fmt(text, " %.*s", s.n > 0 ? (int)s.n : 1, s.n > 0 ? s.p : "-"));
+}
+
+static void add_endpoint(struct buf *text, const barid_endpoint *e)
+{
+    if (e->family == BARID_FAMILY_NONE)
+        must(buf_str(text, "-"));
+    else
+        must(buf_fmt(text, "%d.%d.%d.%d:%d", e->addr[0], e->addr[1], e->addr[2], e->addr[3],
+                     e->port));
+}
+
+static void compare_facts(struct script *x, barid_slice want)
+{
+    const barid_tls_info *tls = barid_session_tls(x->s);
+    struct buf got;
+
+    buf_init(&got, NULL, 0);
+    add_endpoint(&got, barid_session_peer(x->s));
+    add_word(&got, barid_session_helo(x->s));
+    must(buf_str(&got, barid_session_is_esmtp(x->s) ? "/esmtp" : ""));
+    add_word(&got, barid_session_user(x->s));
+    add_word(&got, slice_str(barid_auth_mechanism_name(barid_session_mechanism(x->s))));
+    add_word(&got, tls != NULL ? tls->version : (barid_slice){NULL, 0});
+    add_word(&got, barid_session_peer_name(x->s));
+    must(buf_byte(&got, ' '));
+    add_endpoint(&got, barid_session_proxy_dest(x->s));
+    if (!slice_eq(buf_slice(&got), want))
+        fail(x, "facts", buf_slice(&got), want);
+    buf_deinit(&got);
+}
+
 static void handshake(struct script *x, const char *arg)
 {
     static const barid_tls_info info = {
@@ -497,6 +531,8 @@ static void other_step(struct script *x, char kind, const char *arg, size_t n)
         barid_session_eof(x->s);
     else if (kind == 'P')
         barid_session_stop(x->s, strcmp(arg, "force") == 0);
+    else if (kind == 'F')
+        compare_facts(x, slice_of(arg, n));
     else if (kind == 'L')
         compare_log(x, slice_of(arg, n));
     else

@@ -13,6 +13,7 @@
  *   W: MS             time passes
  *   E:                the client closes
  *   P: soft|force     barid_session_stop
+ *   F: TEXT           what is known must be TEXT: peer helo user mechanism tls name dest, "-" = none
  *   L: TEXT           the events so far must be TEXT (since the last L)
  *
  * Verdicts that no V gives: commit is accepted with id Q, the rest continue.

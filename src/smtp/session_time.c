@@ -12,17 +12,16 @@
  * While an event is unanswered only the session limit counts: the peer is not to blame. When it
  * passes then, the session closes after the answer.
  *
- * Some calls bring no time (answer, sent). A wait that began in one is measured from the time
- * of the call before, so it may seem overdue: it is then begun anew, once.
+ * Some calls bring no time (answer, sent): it is then that of the call before; see tick in
+ * barid/session.h.
  */
 #include "smtp/session_int.h"
 
 #define NEVER UINT64_MAX
 
-void session_wait_begins(struct barid_session *s, bool blind)
+void session_wait_begins(struct barid_session *s)
 {
     s->wait_start = s->now;
-    s->wait_blind = blind;
     s->window_start = s->now;
     s->window_octets = 0;
     s->rewait = false;
@@ -104,10 +103,6 @@ static void check(struct barid_session *s)
 {
     if (s->now >= session_end(s)) {
         session_close(s, BARID_CLOSE_TIMEOUT, BARID_REPLY_TIMED_OUT);
-        return;
-    }
-    if (s->wait_blind && (s->now >= wait_end(s) || s->now >= window_end(s))) {
-        session_wait_begins(s, false);
         return;
     }
     if (s->now >= wait_end(s)) {
