@@ -1,13 +1,14 @@
 /*
- * io/dns.c: queries. c-ares carries the octets (retries, servers, TCP after truncation, matching of
- * answers to questions); what they say is read by dns_wire.c.
+ * io/dns.c: queries. c-ares carries the octets (retries, servers, TCP after truncation,
+ * matching of answers to questions); what they say is read by dns_wire.c.
  *
- * A query is ASKED (c-ares holds it), then FINISHED (its answer waits for the end of the turn), then delivered and freed. Delivery is
- * always deferred: done is never called from within dns_ask or from within c-ares, so it may do anything. A cancelled
- * query loses its done and is freed when c-ares lets it go.
+ * A query is ASKED (c-ares holds it), then FINISHED (its answer waits for the end of the turn),
+ * then delivered and freed. Delivery is always deferred: done is never called from within
+ * dns_ask or from within c-ares, so it may do anything. A cancelled query loses its done and is
+ * freed when c-ares lets it go.
  *
- * Names are sent as given, without mixed case (DNS 0x20): the configured servers are meant to be near, and small ones exist that
- * do not echo the case.
+ * Names are sent as given, without mixed case (DNS 0x20): the configured servers are meant to
+ * be near, and small ones exist that do not echo the case.
  */
 #include "io/dns_int.h"
 
@@ -29,7 +30,7 @@ struct dns_query {
     struct list node; /* in finished; alone while asked */
     struct dns_channel *channel;
     struct dns_question q;
-    unsigned hops; /* CNAMEs followed over all answers so far */
+    unsigned hops;      /* CNAMEs followed over all answers so far */
     bool authenticated; /* every answer so far was */
     void (*done)(void *user, const struct dns_answer *answer); /* NULL = cancelled */
     void *user;
@@ -44,7 +45,7 @@ struct dns {
     struct dns_channel *channels[DNS_CHANNELS]; /* made when first needed */
     struct list retired;                        /* channels that wait for their last answer */
     struct list finished;
-    struct list batch; /* of finished, being delivered */
+    struct list batch;     /* of finished, being delivered */
     struct loop_task task; /* delivers finished */
     bool task_queued;
     bool deleted, closed; /* deleted by the owner; the tick is closed */
@@ -56,8 +57,9 @@ struct dns {
 
 const char *dns_status_name(enum dns_status status)
 {
-    static const char *const names[] = {"ok",      "nodata",   "nxdomain",   "servfail", "timeout",
-                                        "refused", "bad name", "bad answer", "cancelled"};
+    static const char *const names[] = {"ok",       "nodata",     "nxdomain",
+                                        "servfail", "timeout",    "refused",
+                                        "bad name", "bad answer", "cancelled"};
 
     return (size_t)status < sizeof(names) / sizeof(names[0]) ? names[status] : "unknown";
 }
@@ -102,7 +104,8 @@ static void deliver(struct dns *dns)
     }
     while (!list_empty(&dns->batch)) {
         struct dns_query *q = LIST_ENTRY(dns->batch.next, struct dns_query, node);
-        struct dns_answer answer = {q->status, q->authenticated && q->status != DNS_CANCELLED, q->records, q->n};
+        struct dns_answer answer = {q->status, q->authenticated && q->status != DNS_CANCELLED,
+                                    q->records, q->n};
 
         list_remove(&q->node);
         dns->outstanding--;
@@ -115,7 +118,8 @@ static void deliver(struct dns *dns)
 /* Channels that were replaced go once their last answer came. */
 static void sweep(struct dns *dns)
 {
-    LIST_EACH_SAFE(it, next, &dns->retired) {
+    LIST_EACH_SAFE(it, next, &dns->retired)
+    {
         struct dns_channel *c = LIST_ENTRY(it, struct dns_channel, node);
 
         if (c->outstanding == 0)
@@ -180,7 +184,7 @@ static void on_tick(uv_timer_t *tick)
         if (dns->channels[i] != NULL)
             dns_channel_tick(dns->channels[i]);
     LIST_EACH(it, &dns->retired)
-        dns_channel_tick(LIST_ENTRY(it, struct dns_channel, node));
+    dns_channel_tick(LIST_ENTRY(it, struct dns_channel, node));
 }
 
 /* on_answer may come at once, when nothing can be sent: finish() defers. */
@@ -202,8 +206,13 @@ static void ask(struct dns_query *q)
     c->asked++;
     c->outstanding++;
     if (!uv_is_active((uv_handle_t *)&dns->tick))
-        uv_timer_start(&dns->tick, on_tick, every < 5 ? 5 : every > 250 ? 250 : every,
-                       every < 5 ? 5 : every > 250 ? 250 : every);
+        uv_timer_start(&dns->tick, on_tick,
+                       every < 5     ? 5
+                       : every > 250 ? 250
+                                     : every,
+                       every < 5     ? 5
+                       : every > 250 ? 250
+                                     : every);
     ares_send(c->ares, msg, (int)n, on_answer, q);
 }
 
@@ -242,7 +251,8 @@ static void on_answer(void *arg, int status, int timeouts, unsigned char *msg, i
 }
 
 int dns_ask(struct dns *dns, barid_slice name, enum dns_type type,
-            void (*done)(void *user, const struct dns_answer *answer), void *user, struct dns_query **query_r)
+            void (*done)(void *user, const struct dns_answer *answer), void *user,
+            struct dns_query **query_r)
 {
     struct dns_query *q = dns->deleted ? NULL : mem_zalloc(NULL, sizeof(*q));
     bool full = dns->outstanding >= dns->max_queries;
@@ -284,7 +294,9 @@ static int add_server(struct dns_config *config, const char *text, struct err *e
     if (endpoint_parse(slice_str(text), &e) != 0) {
         if (endpoint_parse_address(slice_str(text), &e) != 0)
             return err_set(err, BARID_ESYNTAX,
-                           "DNS server \"%s\": expected a numeric address such as 127.0.0.1:53 or [::1]:53", text);
+                           "DNS server \"%s\": expected a numeric address such as 127.0.0.1:53 "
+                           "or [::1]:53",
+                           text);
         e.port = 53;
     }
     s->family = e.family == BARID_FAMILY_IPV6 ? AF_INET6 : AF_INET;
@@ -300,7 +312,8 @@ static int configure(struct dns *dns, const struct dns_options *o, struct err *e
 {
     int rc = 0, status;
 
-    dns->config.timeout_ms = o->timeout_ms != 0 && o->timeout_ms < INT32_MAX ? (int)o->timeout_ms : DNS_TIMEOUT_MS;
+    dns->config.timeout_ms =
+        o->timeout_ms != 0 && o->timeout_ms < INT32_MAX ? (int)o->timeout_ms : DNS_TIMEOUT_MS;
     dns->config.tries = o->tries != 0 && o->tries < 100 ? (int)o->tries : DNS_TRIES;
     dns->max_queries = o->max_queries != 0 ? o->max_queries : DNS_MAX_QUERIES;
     dns->trust_ad = o->trust_ad;
@@ -310,8 +323,10 @@ static int configure(struct dns *dns, const struct dns_options *o, struct err *e
         rc = add_server(&dns->config, o->servers[i], err);
     if (rc != 0)
         return rc;
-    dns->channels[0] = dns_channel_new(dns->loop, &dns->config, &status); /* errors are seen now, not at the first query */
-    return dns->channels[0] != NULL ? 0 : err_set(err, BARID_EIO, "DNS: %s", ares_strerror(status));
+    dns->channels[0] = dns_channel_new(
+        dns->loop, &dns->config, &status); /* errors are seen now, not at the first query */
+    return dns->channels[0] != NULL ? 0
+                                    : err_set(err, BARID_EIO, "DNS: %s", ares_strerror(status));
 }
 
 int dns_new(struct dns **dns_r, struct loop *loop, const struct dns_options *o, struct err *err)
@@ -347,7 +362,8 @@ static void on_tick_closed(uv_handle_t *h)
 
 static void cancel_all(struct list *queries)
 {
-    LIST_EACH(it, queries) {
+    LIST_EACH(it, queries)
+    {
         struct dns_query *q = LIST_ENTRY(it, struct dns_query, node);
 
         q->status = DNS_CANCELLED;
@@ -365,7 +381,8 @@ void dns_del(struct dns **dns_r)
     dns->deleted = true;
     for (size_t i = 0; i < DNS_CHANNELS; i++)
         dns_channel_del(&dns->channels[i]);
-    LIST_EACH_SAFE(it, next, &dns->retired) {
+    LIST_EACH_SAFE(it, next, &dns->retired)
+    {
         struct dns_channel *c = LIST_ENTRY(it, struct dns_channel, node);
 
         dns_channel_del(&c);
@@ -379,12 +396,15 @@ void dns_del(struct dns **dns_r)
 
 void dns_reverse_name(const uint8_t *addr, bool ipv6, const char *suffix_or_null, char *out)
 {
-    const char *suffix = suffix_or_null != NULL ? suffix_or_null : ipv6 ? "ip6.arpa" : "in-addr.arpa";
+    const char *suffix = suffix_or_null != NULL ? suffix_or_null
+                         : ipv6                 ? "ip6.arpa"
+                                                : "in-addr.arpa";
     int n = 0;
 
     if (!ipv6)
         n = snprintf(out, DNS_REVERSE_SIZE, "%u.%u.%u.%u.", addr[3], addr[2], addr[1], addr[0]);
     for (int i = 15; ipv6 && i >= 0; i--) /* RFC 3596 2.5 */
-        n += snprintf(out + n, DNS_REVERSE_SIZE - (size_t)n, "%x.%x.", addr[i] & 0x0fu, addr[i] >> 4);
+        n += snprintf(out + n, DNS_REVERSE_SIZE - (size_t)n, "%x.%x.", addr[i] & 0x0fu,
+                      addr[i] >> 4);
     snprintf(out + n, DNS_REVERSE_SIZE - (size_t)n, "%s", suffix);
 }

@@ -1,4 +1,5 @@
-/* io/dns_channel.c: one c-ares channel with its sockets on the loop. Knows nothing of names and answers. */
+/* io/dns_channel.c: one c-ares channel with its sockets on the loop. Knows nothing of names and
+ * answers. */
 #include "io/dns_int.h"
 
 #include <pthread.h>
@@ -36,12 +37,14 @@ static void on_poll(uv_poll_t *h, int status, int events)
     bool in = status < 0 || (events & UV_READABLE) != 0;
     bool out = status < 0 || (events & UV_WRITABLE) != 0;
 
-    ares_process_fd(s->channel->ares, in ? s->fd : ARES_SOCKET_BAD, out ? s->fd : ARES_SOCKET_BAD);
+    ares_process_fd(s->channel->ares, in ? s->fd : ARES_SOCKET_BAD,
+                    out ? s->fd : ARES_SOCKET_BAD);
 }
 
 static struct dns_socket *find(struct dns_channel *c, ares_socket_t fd)
 {
-    LIST_EACH(it, &c->sockets) {
+    LIST_EACH(it, &c->sockets)
+    {
         struct dns_socket *s = LIST_ENTRY(it, struct dns_socket, node);
 
         if (s->fd == fd)
@@ -80,11 +83,12 @@ static void on_socket(void *user, ares_socket_t fd, int readable, int writable)
         return;
     }
     if (s != NULL || (s = add(c, fd)) != NULL)
-        uv_poll_start(&s->handle.poll, (readable ? UV_READABLE : 0) | (writable ? UV_WRITABLE : 0), on_poll);
+        uv_poll_start(&s->handle.poll,
+                      (readable ? UV_READABLE : 0) | (writable ? UV_WRITABLE : 0), on_poll);
 }
 
-/* ares_library_init counts its calls without a lock, and workers start at the same time: the one mutable
- * global of this folder, written once. */
+/* ares_library_init counts its calls without a lock, and workers start at the same time: the
+ * one mutable global of this folder, written once. */
 static pthread_once_t library_once = PTHREAD_ONCE_INIT;
 static int library_status;
 
@@ -96,7 +100,8 @@ static void library_init(void)
 static int channel_init(struct dns_channel *c, struct dns_config *config)
 {
     struct ares_options o = {
-        /* The question is ours (ares_send), so nothing is searched or aliased; EDNS tells c-ares what size to take. */
+        /* The question is ours (ares_send), so nothing is searched or aliased; EDNS tells
+           c-ares what size to take. */
         .flags = ARES_FLAG_EDNS | ARES_FLAG_NOSEARCH | ARES_FLAG_NOALIASES,
         .timeout = config->timeout_ms,
         .tries = config->tries,
@@ -106,19 +111,21 @@ static int channel_init(struct dns_channel *c, struct dns_config *config)
     };
     int status;
 
-    /* c-ares takes SERVFAIL and REFUSED as a reason to try the next server, and forgets which it was. With one server
-     * asking again at once is no use, and the answer tells. */
+    /* c-ares takes SERVFAIL and REFUSED as a reason to try the next server, and forgets which
+     * it was. With one server asking again at once is no use, and the answer tells. */
     if (config->n_servers == 1)
         o.flags |= ARES_FLAG_NOCHECKRESP;
     pthread_once(&library_once, library_init);
     if (library_status != ARES_SUCCESS)
         return library_status;
-    status = ares_init_options(&c->ares, &o,
-                               ARES_OPT_FLAGS | ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | ARES_OPT_EDNSPSZ |
-                                   ARES_OPT_SOCK_STATE_CB | ARES_OPT_NOROTATE);
+    status =
+        ares_init_options(&c->ares, &o,
+                          ARES_OPT_FLAGS | ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES |
+                              ARES_OPT_EDNSPSZ | ARES_OPT_SOCK_STATE_CB | ARES_OPT_NOROTATE);
     if (status != ARES_SUCCESS || config->n_servers == 0)
         return status;
-    status = ares_set_servers_ports(c->ares, config->servers); /* copies; replaces those of the system */
+    status = ares_set_servers_ports(c->ares,
+                                    config->servers); /* copies; replaces those of the system */
     if (status != ARES_SUCCESS)
         ares_destroy(c->ares);
     return status;

@@ -1,6 +1,7 @@
 /*
- * Reads any octets as an answer. The first chooses the type that was asked, the message follows; the
- * question is taken from the message itself where it has one, so that the fuzzer gets behind that check.
+ * Reads any octets as an answer. The first chooses the type that was asked, the message
+ * follows; the question is taken from the message itself where it has one, so that the fuzzer
+ * gets behind that check.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -23,7 +24,8 @@ static void check_name(const struct dns_name *name)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static const enum dns_type types[] = {DNS_A, DNS_CNAME, DNS_PTR, DNS_MX, DNS_TXT, DNS_AAAA, DNS_TLSA};
+    static const enum dns_type types[] = {DNS_A,   DNS_CNAME, DNS_PTR, DNS_MX,
+                                          DNS_TXT, DNS_AAAA,  DNS_TLSA};
     struct dns_question q = {.edns = true};
     struct dns_reply reply;
     size_t at = 12;
@@ -44,7 +46,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     for (size_t i = 0; i < reply.n; i++)
         for (size_t j = 0; j < reply.records[i].text.n; j++)
             sum = (char)(sum ^ reply.records[i].text.p[j]); /* every octet is ours to read */
-    if (reply.n > DNS_RECORDS_MAX || (reply.n > 0 && reply.status != DNS_OK) || (sum == 1 && reply.n == 0))
+    if (reply.n > DNS_RECORDS_MAX || (reply.n > 0 && reply.status != DNS_OK) ||
+        (sum == 1 && reply.n == 0))
         abort();
     free(reply.records);
     if (dns_name_parse(slice_of(data, size), &q.name) == 0)

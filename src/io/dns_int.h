@@ -7,8 +7,9 @@
 #include "io/dns_wire.h"
 #include "io/loop_int.h"
 
-/* c-ares 1.18 uses one UDP port per channel while queries are under way, which makes answers easier to forge
- * (RFC 5452 4.5): questions go over a random one of several channels, each replaced after so many questions. */
+/* c-ares 1.18 uses one UDP port per channel while queries are under way, which makes answers
+ * easier to forge (RFC 5452 4.5): questions go over a random one of several channels, each
+ * replaced after so many questions. */
 #define DNS_CHANNELS        8
 #define DNS_CHANNEL_QUERIES 256
 
@@ -30,8 +31,10 @@ struct dns_channel {
 };
 
 /* NULL with *status_r of c-ares. */
-struct dns_channel *dns_channel_new(struct loop *loop, struct dns_config *config, int *status_r);
-/* Callbacks of outstanding queries run with ARES_EDESTRUCTION. Not from within a c-ares callback. */
+struct dns_channel *dns_channel_new(struct loop *loop, struct dns_config *config,
+                                    int *status_r);
+/* Callbacks of outstanding queries run with ARES_EDESTRUCTION. Not from within a c-ares
+ * callback. */
 void dns_channel_del(struct dns_channel **channel);
 void dns_channel_tick(struct dns_channel *channel); /* timeouts */
 

@@ -1,4 +1,5 @@
-/* io/dns_name.c: domain names as text and as octets. Pure; every octet may come from an enemy. */
+/* io/dns_name.c: domain names as text and as octets. Pure; every octet may come from an enemy.
+ */
 #include <stdio.h>
 #include <string.h>
 

@@ -77,9 +77,10 @@ static void on_answer(void *user, const struct dns_answer *a)
 
         if (rec->type == DNS_A)
             inet_ntop(AF_INET, rec->addr, z, sizeof(z));
-        at += (size_t)snprintf(r->text + at, sizeof(r->text) - at, "%s%s%.*s/%u\n",
-                               rec->type == DNS_MX ? (rec->preference == 10 ? "10 " : "20 ") : "", z,
-                               (int)rec->text.n, rec->text.p, rec->ttl);
+        at +=
+            (size_t)snprintf(r->text + at, sizeof(r->text) - at, "%s%s%.*s/%u\n",
+                             rec->type == DNS_MX ? (rec->preference == 10 ? "10 " : "20 ") : "",
+                             z, (int)rec->text.n, rec->text.p, rec->ttl);
     }
     if (r->cancel != NULL)
         dns_cancel(r->cancel);
@@ -93,8 +94,8 @@ static void turn_until(struct fixture *f, const struct result *r, unsigned done)
         loop_turn(f->loop, true);
 }
 
-static void check(struct fixture *f, struct dns *dns, const char *name, enum dns_type type, enum dns_status status,
-                  const char *text)
+static void check(struct fixture *f, struct dns *dns, const char *name, enum dns_type type,
+                  enum dns_status status, const char *text)
 {
     struct result r = {.f = f};
 
@@ -119,7 +120,8 @@ static void test_answers(void **state)
     check(f, f->dns, "fail.test", DNS_A, DNS_SERVFAIL, "");
     check(f, f->dns, "refused.test", DNS_A, DNS_REFUSED, "");
     check(f, f->dns, "garbage.test", DNS_A, DNS_BAD_ANSWER, "");
-    check(f, f->dns, "other.test", DNS_A, DNS_NODATA, ""); /* an answer about another name is none */
+    check(f, f->dns, "other.test", DNS_A, DNS_NODATA,
+          ""); /* an answer about another name is none */
     check(f, f->dns, "formerr.test", DNS_A, DNS_OK, "192.0.2.1/300\n");
 }
 
@@ -129,7 +131,8 @@ static void test_cname(void **state)
 
     check(f, f->dns, "chain.test", DNS_A, DNS_OK, "192.0.2.3/300\n");
     check(f, f->dns, "chain.test", DNS_CNAME, DNS_OK, "c1.test/300\n");
-    check(f, f->dns, "far.test", DNS_A, DNS_OK, "192.0.2.1/300\n192.0.2.2/300\n"); /* asked again */
+    check(f, f->dns, "far.test", DNS_A, DNS_OK,
+          "192.0.2.1/300\n192.0.2.2/300\n"); /* asked again */
     check(f, f->dns, "loop1.test", DNS_A, DNS_BAD_ANSWER, "");
     check(f, f->dns, "self.test", DNS_A, DNS_BAD_ANSWER, "");
     assert_in_range(f->ns.questions, 5, 20);
@@ -159,8 +162,11 @@ static void test_timeout(void **state)
 
 static void test_bad_names(void **state)
 {
-    static const char *const bad[] = {"", ".", "a..b", ".a", "a\\", "a\\9", "a\\999",
-                                      "a123456789012345678901234567890123456789012345678901234567890123.test"};
+    static const char *const bad[] = {
+        "",       ".",
+        "a..b",   ".a",
+        "a\\",    "a\\9",
+        "a\\999", "a123456789012345678901234567890123456789012345678901234567890123.test"};
     struct fixture *f = *state;
     char longest[300];
 
@@ -206,7 +212,8 @@ static void test_limit(void **state)
     assert_int_equal(r[0].status, DNS_OK);
     assert_int_equal(r[1].status, DNS_OK);
     assert_int_equal(r[2].status, DNS_SERVFAIL);
-    check(f, dns, "a.test", DNS_A, DNS_OK, "192.0.2.1/300\n192.0.2.2/300\n"); /* there is room again */
+    check(f, dns, "a.test", DNS_A, DNS_OK,
+          "192.0.2.1/300\n192.0.2.2/300\n"); /* there is room again */
     dns_del(&dns);
 }
 
@@ -311,16 +318,18 @@ static void test_reverse_names(void **state)
     dns_reverse_name(v4, false, "zen.example.org", out);
     assert_string_equal(out, "7.2.0.192.zen.example.org");
     dns_reverse_name(v6, true, NULL, out);
-    assert_string_equal(out, "f.1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2.ip6.arpa");
+    assert_string_equal(
+        out, "f.1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2.ip6.arpa");
 }
 
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
-        T(test_answers), T(test_cname),  T(test_truncated_goes_to_tcp), T(test_timeout),
-        T(test_bad_names), T(test_authenticated), T(test_limit), T(test_cancel),
-        T(test_delete),  T(test_many),   T(test_servers), T(test_reverse_names),
+        T(test_answers), T(test_cname),     T(test_truncated_goes_to_tcp),
+        T(test_timeout), T(test_bad_names), T(test_authenticated),
+        T(test_limit),   T(test_cancel),    T(test_delete),
+        T(test_many),    T(test_servers),   T(test_reverse_names),
     };
 
     alarm(60);

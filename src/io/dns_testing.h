@@ -1,6 +1,6 @@
 /*
- * io/dns_testing.h: a name server on loopback, in a thread of its own, whose answers are known by the first label
- * of the name. Test code only; see answer() for what there is.
+ * io/dns_testing.h: a name server on loopback, in a thread of its own, whose answers are known
+ * by the first label of the name. Test code only; see answer() for what there is.
  */
 #ifndef IO_DNS_TESTING_H
 #define IO_DNS_TESTING_H
@@ -53,7 +53,8 @@ static inline void put_name(struct message *m, const char *name)
 }
 
 /* owner NULL: a pointer to the question's name. */
-static inline void put_rr(struct message *m, const char *owner, unsigned type, const void *rdata, size_t n)
+static inline void put_rr(struct message *m, const char *owner, unsigned type,
+                          const void *rdata, size_t n)
 {
     if (owner == NULL)
         put_u16(m, 0xc00c);
@@ -101,12 +102,14 @@ static inline bool answer(struct message *m, const char *label, bool tcp, bool e
         put_rr(m, NULL, 1, a1, 4);
         put_rr(m, NULL, 1, a2, 4);
     } else if (strcmp(label, "mx") == 0) {
-        put_rr(m, NULL, 15, "\0\12\3mx1\300\17", 8); /* compressed: "test" of "mx.test" is at 15 */
+        put_rr(m, NULL, 15, "\0\12\3mx1\300\17",
+               8); /* compressed: "test" of "mx.test" is at 15 */
         put_rr(m, NULL, 15, "\0\24\1b\0", 5);
     } else if (strcmp(label, "txt") == 0) {
         put_rr(m, NULL, 16, "\7v=spf1 \4-all", 13);
     } else if (strcmp(label, "chain") == 0) {
-        put_rr(m, "c2.test", 1, a3, 4); /* in the wrong order, with something that was not asked for */
+        put_rr(m, "c2.test", 1, a3,
+               4); /* in the wrong order, with something that was not asked for */
         put_rr(m, "evil.test", 1, a1, 4);
         put_cname(m, "c1.test", "C2.test");
         put_cname(m, NULL, "c1.test");
@@ -141,7 +144,8 @@ static inline bool answer(struct message *m, const char *label, bool tcp, bool e
 }
 
 /* q: the question. Returns the answer's length, 0 for none. */
-static inline size_t respond(struct name_server *ns, const unsigned char *q, size_t n, bool tcp, struct message *m)
+static inline size_t respond(struct name_server *ns, const unsigned char *q, size_t n, bool tcp,
+                             struct message *m)
 {
     size_t end = 12;
     char label[64] = "";
@@ -173,7 +177,8 @@ static inline void serve_tcp(struct name_server *ns, struct message *m)
     if (n > 2 && respond(ns, q + 2, (size_t)n - 2, true, m) > 0) {
         unsigned char len[2] = {(unsigned char)(m->n >> 8), (unsigned char)m->n};
 
-        if (send(fd, len, 2, MSG_NOSIGNAL | MSG_MORE) != 2 || send(fd, m->p, m->n, MSG_NOSIGNAL) < 0)
+        if (send(fd, len, 2, MSG_NOSIGNAL | MSG_MORE) != 2 ||
+            send(fd, m->p, m->n, MSG_NOSIGNAL) < 0)
             perror("name server");
         recv(fd, q, sizeof(q), 0); /* until the client closes */
     }
@@ -186,7 +191,8 @@ static inline void *name_server_run(void *arg)
     struct message m;
 
     for (;;) {
-        struct pollfd fds[] = {{ns->udp, POLLIN, 0}, {ns->tcp, POLLIN, 0}, {ns->stop[0], POLLIN, 0}};
+        struct pollfd fds[] = {
+            {ns->udp, POLLIN, 0}, {ns->tcp, POLLIN, 0}, {ns->stop[0], POLLIN, 0}};
         struct sockaddr_in from;
         socklen_t len = sizeof(from);
         unsigned char q[600];

@@ -1,6 +1,7 @@
 /*
- * io/dns_wire.c: questions and answers. Pure. An answer is walked once per link of a CNAME chain, so that the order of its
- * records does not matter; only what belongs to the asked name is ever looked into.
+ * io/dns_wire.c: questions and answers. Pure. An answer is walked once per link of a CNAME
+ * chain, so that the order of its records does not matter; only what belongs to the asked name
+ * is ever looked into.
  */
 #include "io/dns_wire.h"
 
@@ -150,7 +151,8 @@ static int rdata(struct collect *c, const struct rr *rr, struct dns_record *r)
 
 static int collect_add(struct collect *c, const struct rr *rr)
 {
-    struct dns_record r = {.type = (enum dns_type)rr->type, .ttl = rr->ttl < c->ttl ? rr->ttl : c->ttl};
+    struct dns_record r = {.type = (enum dns_type)rr->type,
+                           .ttl = rr->ttl < c->ttl ? rr->ttl : c->ttl};
     size_t before = c->texts.len;
     int rc;
 
@@ -162,9 +164,10 @@ static int collect_add(struct collect *c, const struct rr *rr)
     return buf_append(&c->records, slice_of(&r, sizeof(r)));
 }
 
-/* One walk over the answer section for name: collects records of the type, or finds where a CNAME leads. Returns
- * 1 when *name moved, 0 when not, or an error. */
-static int walk(struct collect *c, size_t at, unsigned count, enum dns_type type, struct dns_name *name)
+/* One walk over the answer section for name: collects records of the type, or finds where a
+ * CNAME leads. Returns 1 when *name moved, 0 when not, or an error. */
+static int walk(struct collect *c, size_t at, unsigned count, enum dns_type type,
+                struct dns_name *name)
 {
     struct dns_name next;
     bool moved = false;
@@ -184,7 +187,8 @@ static int walk(struct collect *c, size_t at, unsigned count, enum dns_type type
         } else if (rr.type == DNS_CNAME && !moved) {
             size_t from = rr.rdata;
 
-            if (dns_name_read(c->msg, rr.rdata + rr.rdlen, &from, &next) != 0 || from != rr.rdata + rr.rdlen)
+            if (dns_name_read(c->msg, rr.rdata + rr.rdlen, &from, &next) != 0 ||
+                from != rr.rdata + rr.rdlen)
                 return BARID_ESYNTAX;
             moved = true;
             ttl = rr.ttl < ttl ? rr.ttl : ttl;
@@ -197,8 +201,10 @@ static int walk(struct collect *c, size_t at, unsigned count, enum dns_type type
     return 1;
 }
 
-/* A SOA in the authority section: the name exists without such records (RFC 2308 2.2), asking again is no use. */
-static bool has_soa(const uint8_t *msg, size_t n, size_t at, unsigned answers, unsigned authority)
+/* A SOA in the authority section: the name exists without such records (RFC 2308 2.2), asking
+ * again is no use. */
+static bool has_soa(const uint8_t *msg, size_t n, size_t at, unsigned answers,
+                    unsigned authority)
 {
     struct rr rr;
 
@@ -266,7 +272,8 @@ static int read_head(const uint8_t *msg, size_t n, const struct dns_question *q,
     return 0;
 }
 
-static int read_answers(struct collect *c, size_t at, const struct dns_question *q, struct dns_reply *reply)
+static int read_answers(struct collect *c, size_t at, const struct dns_question *q,
+                        struct dns_reply *reply)
 {
     unsigned count = get16(c->msg + 6);
     int rc;
@@ -281,7 +288,8 @@ static int read_answers(struct collect *c, size_t at, const struct dns_question 
     return 0;
 }
 
-int dns_reply_read(const uint8_t *msg, size_t n, const struct dns_question *q, struct dns_reply *reply_r)
+int dns_reply_read(const uint8_t *msg, size_t n, const struct dns_question *q,
+                   struct dns_reply *reply_r)
 {
     struct collect c = {.msg = msg, .n = n, .ttl = INT32_MAX};
     size_t at;

@@ -1,4 +1,5 @@
-/* io/endpoint.c: addresses as text, as struct sockaddr and as barid_endpoint. Pure but for inet_pton(3). */
+/* io/endpoint.c: addresses as text, as struct sockaddr and as barid_endpoint. Pure but for
+ * inet_pton(3). */
 #include "io/endpoint.h"
 
 #include <arpa/inet.h>

@@ -10,10 +10,12 @@
 
 /* "192.0.2.1:25", "[2001:db8::1]:25"; a numeric address only. 0 or BARID_ESYNTAX. */
 int endpoint_parse(barid_slice text, barid_endpoint *e_r);
-/* "192.0.2.1" or "2001:db8::1", without port or brackets. 0 or BARID_ESYNTAX; the port becomes 0. */
+/* "192.0.2.1" or "2001:db8::1", without port or brackets. 0 or BARID_ESYNTAX; the port becomes
+ * 0. */
 int endpoint_parse_address(barid_slice text, barid_endpoint *e_r);
 
-/* The inverse of endpoint_parse, always NUL-terminated; "unix" and "none" for the other families. */
+/* The inverse of endpoint_parse, always NUL-terminated; "unix" and "none" for the other
+ * families. */
 #define ENDPOINT_SIZE 64
 void endpoint_format(const barid_endpoint *e, char *out, size_t n);
 /* The address alone, without brackets and port. */

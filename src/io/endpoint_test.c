@@ -12,7 +12,8 @@
 
 static void test_round_trip(void **state)
 {
-    static const char *const good[] = {"127.0.0.1:25", "[::1]:2525", "0.0.0.0:0", "[2001:db8::1]:65535"};
+    static const char *const good[] = {"127.0.0.1:25", "[::1]:2525", "0.0.0.0:0",
+                                       "[2001:db8::1]:65535"};
 
     (void)state;
     for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
@@ -33,9 +34,21 @@ static void test_round_trip(void **state)
 static void test_bad(void **state)
 {
     static const char *const bad[] = {
-        "",      "25",          ":25",          "127.0.0.1",      "127.0.0.1:",
-        "::1:25", "[127.0.0.1]:25", "[::1]", "127.0.0.1:65536", "127.0.0.1:-1",
-        "localhost:25", "[::1:25",  "127.0.0.1:2 5", "1.2.3:4", "[::1%lo]:25",
+        "",
+        "25",
+        ":25",
+        "127.0.0.1",
+        "127.0.0.1:",
+        "::1:25",
+        "[127.0.0.1]:25",
+        "[::1]",
+        "127.0.0.1:65536",
+        "127.0.0.1:-1",
+        "localhost:25",
+        "[::1:25",
+        "127.0.0.1:2 5",
+        "1.2.3:4",
+        "[::1%lo]:25",
         "[1111:2222:3333:4444:5555:6666:7777:8888:9999:aaaa:bbbb]:25",
     };
 
@@ -87,8 +100,9 @@ static void test_no_address(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_round_trip), cmocka_unit_test(test_bad),
-                                       cmocka_unit_test(test_mapped), cmocka_unit_test(test_no_address)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_round_trip), cmocka_unit_test(test_bad),
+        cmocka_unit_test(test_mapped), cmocka_unit_test(test_no_address)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,4 +1,5 @@
-/* io/io_testing.h: what the tests of streams share: an owner that remembers what it was told. Test code only. */
+/* io/io_testing.h: what the tests of streams share: an owner that remembers what it was told.
+ * Test code only. */
 #ifndef IO_IO_TESTING_H
 #define IO_IO_TESTING_H
 
@@ -80,7 +81,8 @@ static inline void owner_on_tls(void *user, const barid_tls_info *info, const st
         stream_del(&o->s);
 }
 
-static const struct stream_ops owner_ops = {owner_on_read, owner_on_close, owner_on_drain, owner_on_tls};
+static const struct stream_ops owner_ops = {owner_on_read, owner_on_close, owner_on_drain,
+                                            owner_on_tls};
 
 static inline void owner_take(struct owner *o, struct loop *loop, struct stream *s)
 {
@@ -110,10 +112,10 @@ static inline bool owner_got(const struct owner *o, const char *text)
 }
 
 /* Turns until the condition holds; a test that hangs is ended by alarm(2), set in main. */
-#define TURN_UNTIL(loop, condition)                                                                \
-    do {                                                                                           \
-        while (!(condition))                                                                       \
-            loop_turn((loop), true);                                                               \
+#define TURN_UNTIL(loop, condition)                                                            \
+    do {                                                                                       \
+        while (!(condition))                                                                   \
+            loop_turn((loop), true);                                                           \
     } while (0)
 
 /* Lets everything happen that can happen without waiting. */

@@ -8,8 +8,8 @@
 
 static int bad(struct err *err, barid_slice text, const char *why)
 {
-    return err_set(err, BARID_ESYNTAX, "listen address \"%.*s\": %s", (int)(text.n < 200 ? text.n : 200),
-                   text.n > 0 ? text.p : "", why);
+    return err_set(err, BARID_ESYNTAX, "listen address \"%.*s\": %s",
+                   (int)(text.n < 200 ? text.n : 200), text.n > 0 ? text.p : "", why);
 }
 
 static int parse_unix(barid_slice text, struct listen_address *a, struct err *err)
@@ -47,9 +47,10 @@ int listen_address_parse(barid_slice text, struct listen_address *address_r, str
     if (text.n >= 2 && memcmp(text.p, "*:", 2) == 0)
         return parse_any(text, address_r, err);
     if (endpoint_parse(text, &address_r->endpoint) != 0)
-        return bad(err, text,
-                   "expected a numeric address and port such as 127.0.0.1:25, [::1]:25 or *:25, "
-                   "or unix:/path");
+        return bad(
+            err, text,
+            "expected a numeric address and port such as 127.0.0.1:25, [::1]:25 or *:25, "
+            "or unix:/path");
     return 0;
 }
 

@@ -1,12 +1,14 @@
 /*
  * io/listener.c: accepting on a bound descriptor.
  *
- * One listening socket may be watched by several loops, each with its own descriptor of it (dup): then a connection
- * may be gone when accept is called, which is no error. The path of a unix socket is removed by the last listener only, and only when
- * it is still the file that was there at listener_new.
+ * One listening socket may be watched by several loops, each with its own descriptor of it
+ * (dup): then a connection may be gone when accept is called, which is no error. The path of a
+ * unix socket is removed by the last listener only, and only when it is still the file that was
+ * there at listener_new.
  *
- * Out of descriptors or memory, accept would fail again at once for ever: accepting stops for LISTENER_RETRY_MS and is
- * tried again, with one line in the log for the whole shortage. Waiting connections stay in the backlog.
+ * Out of descriptors or memory, accept would fail again at once for ever: accepting stops for
+ * LISTENER_RETRY_MS and is tried again, with one line in the log for the whole shortage.
+ * Waiting connections stay in the backlog.
  */
 #include "io/listener.h"
 
@@ -36,8 +38,8 @@ struct listener {
     void *user;
     struct timer *retry;
     int fd;
-    bool paused;    /* by the owner */
-    bool starved;   /* waiting for the retry timer */
+    bool paused;     /* by the owner */
+    bool starved;    /* waiting for the retry timer */
     bool complained; /* the shortage is in the log */
     bool deleted;
     dev_t dev; /* of the unix socket's path; ino 0 = none */
@@ -68,8 +70,8 @@ static void on_retry(void *user)
 static void starve(struct listener *l, int e)
 {
     if (!l->complained)
-        log_record(loop_log(l->loop), LOG_LEVEL_ERROR, "listener", "cannot accept, trying again",
-                   LOG_CSTR("error", strerror(e)));
+        log_record(loop_log(l->loop), LOG_LEVEL_ERROR, "listener",
+                   "cannot accept, trying again", LOG_CSTR("error", strerror(e)));
     l->complained = true;
     l->starved = true;
     timer_set(l->retry, loop_now_ms(l->loop) + LISTENER_RETRY_MS);
@@ -89,8 +91,9 @@ static bool accept_failed(struct listener *l, int e)
     case ENETDOWN:
     case EHOSTUNREACH:
     case ENETUNREACH:
-        return true; /* accept(2): network errors of the new socket, treat like EAGAIN by retrying */
-    default: /* EMFILE, ENFILE, ENOBUFS, ENOMEM, and what else persists */
+        return true; /* accept(2): network errors of the new socket, treat like EAGAIN by
+                        retrying */
+    default:         /* EMFILE, ENFILE, ENOBUFS, ENOMEM, and what else persists */
         starve(l, e);
         return false;
     }
@@ -143,7 +146,8 @@ static void remove_path(const struct listener *l)
 {
     struct stat st;
 
-    if (l->ino == 0 || lstat(l->un.sun_path, &st) != 0 || st.st_ino != l->ino || st.st_dev != l->dev)
+    if (l->ino == 0 || lstat(l->un.sun_path, &st) != 0 || st.st_ino != l->ino ||
+        st.st_dev != l->dev)
         return;
     if (!listener_path_alive(&l->un))
         unlink(l->un.sun_path); /* without the right to, the next start replaces it */
@@ -176,8 +180,8 @@ static void remember_path(struct listener *l)
     l->ino = st.st_ino;
 }
 
-int listener_new(struct listener **l_r, struct loop *loop, int fd, void (*on_accept)(void *user, struct stream *s),
-                 void *user, struct err *err)
+int listener_new(struct listener **l_r, struct loop *loop, int fd,
+                 void (*on_accept)(void *user, struct stream *s), void *user, struct err *err)
 {
     struct listener *l = mem_zalloc(NULL, sizeof(*l));
     int rc;

@@ -1,5 +1,6 @@
 /*
- * io/listener_bind.c: making a bound, listening descriptor. No loop: the daemon does this before its workers exist.
+ * io/listener_bind.c: making a bound, listening descriptor. No loop: the daemon does this
+ * before its workers exist.
  */
 #include "io/listener.h"
 #include "io/listener_int.h"
@@ -12,8 +13,8 @@
 
 #include "io/endpoint.h"
 
-/* As many as may come in a burst while a worker is busy with one hook; the kernel caps it at net.core.somaxconn,
- * which is 4096 too. */
+/* As many as may come in a burst while a worker is busy with one hook; the kernel caps it at
+ * net.core.somaxconn, which is 4096 too. */
 #define LISTENER_BACKLOG 4096
 
 #define ADDRESS_TEXT_SIZE 128
@@ -25,7 +26,8 @@ static int fail(struct err *err, const struct listen_address *a, const char *wha
 
     listen_address_format(a, text, sizeof(text));
     if (e == EADDRINUSE)
-        return err_set(err, BARID_EEXISTS, "listen on %s: the port is in use by another program", text);
+        return err_set(err, BARID_EEXISTS,
+                       "listen on %s: the port is in use by another program", text);
     if (e == EACCES || e == EPERM)
         return err_set(err, BARID_EIO, "listen on %s: permission denied (%s)", text, what);
     if (e == EADDRNOTAVAIL)
@@ -48,23 +50,30 @@ bool listener_path_alive(const struct sockaddr_un *un)
 
     if (fd < 0)
         return true; /* not known: then nothing is removed */
-    refused = connect(fd, (const struct sockaddr *)un, sizeof(*un)) != 0 && errno == ECONNREFUSED;
+    refused =
+        connect(fd, (const struct sockaddr *)un, sizeof(*un)) != 0 && errno == ECONNREFUSED;
     close(fd);
     return !refused;
 }
 
-/* A file is in the way of a unix socket: it goes only when it is a socket that nobody serves. */
-static int remove_stale(const struct listen_address *a, const struct sockaddr_un *un, struct err *err)
+/* A file is in the way of a unix socket: it goes only when it is a socket that nobody serves.
+ */
+static int remove_stale(const struct listen_address *a, const struct sockaddr_un *un,
+                        struct err *err)
 {
     struct stat st;
 
     if (lstat(a->path, &st) != 0)
         return errno == ENOENT ? 0 : fail(err, a, "cannot look at the path");
     if (!S_ISSOCK(st.st_mode))
-        return err_set(err, BARID_EEXISTS, "listen on unix:%s: the file exists and is not a socket", a->path);
+        return err_set(err, BARID_EEXISTS,
+                       "listen on unix:%s: the file exists and is not a socket", a->path);
     if (listener_path_alive(un))
-        return err_set(err, BARID_EEXISTS, "listen on unix:%s: another program is listening on it", a->path);
-    return unlink(a->path) == 0 || errno == ENOENT ? 0 : fail(err, a, "cannot remove the stale socket");
+        return err_set(err, BARID_EEXISTS,
+                       "listen on unix:%s: another program is listening on it", a->path);
+    return unlink(a->path) == 0 || errno == ENOENT
+               ? 0
+               : fail(err, a, "cannot remove the stale socket");
 }
 
 static int bind_unix(const struct listen_address *a, unsigned mode, struct err *err)
@@ -78,7 +87,8 @@ static int bind_unix(const struct listen_address *a, unsigned mode, struct err *
     fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return fail(err, a, "no socket");
-    /* On Linux the path gets the mode of the unbound socket: at no time is it wider than asked for. */
+    /* On Linux the path gets the mode of the unbound socket: at no time is it wider than asked
+     * for. */
     if (fchmod(fd, (mode_t)mode) != 0)
         return close_fail(fd, err, a, "cannot set the mode");
     if (bind(fd, (struct sockaddr *)&un, sizeof(un)) != 0)

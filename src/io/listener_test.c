@@ -67,8 +67,9 @@ static void on_accept(void *user, struct stream *s)
 
 static void test_parse(void **state)
 {
-    static const char *const good[] = {"127.0.0.1:25", "[::1]:25", "*:2525", "unix:/run/barid/lmtp"};
-    static const char *const bad[] = {"",    "25",     "*",         "*:",        "*:70000",
+    static const char *const good[] = {"127.0.0.1:25", "[::1]:25", "*:2525",
+                                       "unix:/run/barid/lmtp"};
+    static const char *const bad[] = {"",      "25",      "*",      "*:",       "*:70000",
                                       "unix:", "host:25", "::1:25", "127.0.0.1"};
     struct listen_address a;
     struct err err;
@@ -179,7 +180,8 @@ static void test_reuseport_and_in_use(void **state)
     listener_del(&l);
     turn_some(f->loop);
     {
-        struct sockaddr_in in = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+        struct sockaddr_in in = {.sin_family = AF_INET,
+                                 .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
         socklen_t n = sizeof(in);
         int other = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
@@ -282,7 +284,8 @@ static void test_unix_stale(void **state)
     snprintf(f->path, sizeof(f->path), "%s/lmtp", f->dir);
 }
 
-/* No descriptor left: nothing is lost, the log has one line, and accepting goes on when there is one again. */
+/* No descriptor left: nothing is lost, the log has one line, and accepting goes on when there
+ * is one again. */
 static void test_out_of_descriptors(void **state)
 {
     struct fixture *f = *state;
@@ -329,7 +332,9 @@ static void test_delete_in_callback(void **state)
     barid_endpoint at;
     int a, b;
 
-    assert_int_equal(listener_new(&l, f->loop, bind_text("127.0.0.1:0", NULL), on_accept_delete, &l, NULL), 0);
+    assert_int_equal(
+        listener_new(&l, f->loop, bind_text("127.0.0.1:0", NULL), on_accept_delete, &l, NULL),
+        0);
     listener_local(l, &at);
     a = connect_to(&at);
     b = connect_to(&at);
@@ -343,8 +348,14 @@ int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
-        T(test_parse), T(test_tcp), T(test_reuseport_and_in_use), T(test_any_is_dual_stack), T(test_unix),
-        T(test_unix_stale), T(test_out_of_descriptors), T(test_delete_in_callback),
+        T(test_parse),
+        T(test_tcp),
+        T(test_reuseport_and_in_use),
+        T(test_any_is_dual_stack),
+        T(test_unix),
+        T(test_unix_stale),
+        T(test_out_of_descriptors),
+        T(test_delete_in_callback),
     };
 
     alarm(60);

@@ -2,9 +2,9 @@
  * io/loop.c: one libuv loop with deferred tasks, posted tasks, and the alarm of timer.c.
  *
  * A turn: timers and deferred tasks (prepare), wait for events and run their callbacks (poll),
- * deferred tasks again (check). So whatever an event or a timer deferred runs before the loop waits. A task
- * deferred by a deferred task waits for the next turn, which the idle handle keeps from blocking; at
- * rest no handle but the alarm is active, and no CPU is used.
+ * deferred tasks again (check). So whatever an event or a timer deferred runs before the loop
+ * waits. A task deferred by a deferred task waits for the next turn, which the idle handle
+ * keeps from blocking; at rest no handle but the alarm is active, and no CPU is used.
  *
  * Only loop_post takes the lock; the posted list is taken whole and run outside it.
  */
@@ -41,7 +41,8 @@ static void list_run(struct task_list *l)
 
 uint64_t loop_now_ms(const struct loop *loop)
 {
-    /* libuv reads the same clock once per turn, which is cheaper; a test's clock is asked each time. */
+    /* libuv reads the same clock once per turn, which is cheaper; a test's clock is asked each
+     * time. */
     if (loop->clock == &clock_system)
         return uv_now(&loop->uv);
     return clock_mono_ms(loop->clock);
@@ -128,7 +129,8 @@ void loop_post(struct loop *loop, struct loop_task *task)
     uv_mutex_lock(&loop->lock);
     first = loop->posted.head == NULL;
     list_push(&loop->posted, task);
-    /* Within the lock: once the task has run, its owner may delete the loop, and must find nobody inside. */
+    /* Within the lock: once the task has run, its owner may delete the loop, and must find
+     * nobody inside. */
     if (first)
         uv_async_send(&loop->wake);
     uv_mutex_unlock(&loop->lock);
@@ -158,7 +160,8 @@ static void init_handles(struct loop *loop)
     uv_check_start(&loop->check, on_check);
 }
 
-int loop_new(struct loop **loop_r, const struct clock *clock, const struct log *log, struct err *err)
+int loop_new(struct loop **loop_r, const struct clock *clock, const struct log *log,
+             struct err *err)
 {
     struct loop *loop = mem_zalloc(NULL, sizeof(*loop));
     int rc;
@@ -224,7 +227,8 @@ static void on_signal_closed(uv_handle_t *h)
     mem_free(NULL, h->data);
 }
 
-int loop_signal(struct loop *loop, int signum, void (*fn)(void *user, int signum), void *user, struct err *err)
+int loop_signal(struct loop *loop, int signum, void (*fn)(void *user, int signum), void *user,
+                struct err *err)
 {
     struct loop_signal *s = mem_zalloc(NULL, sizeof(*s));
     int rc;
@@ -254,8 +258,8 @@ static void on_drain_end(uv_timer_t *timer)
     *(bool *)timer->data = true;
 }
 
-/* Deleted streams may still hold a last reply: turn until they are done, for a bounded time by the real
- * clock, as a test's clock may stand still. */
+/* Deleted streams may still hold a last reply: turn until they are done, for a bounded time by
+ * the real clock, as a test's clock may stand still. */
 static void drain(struct loop *loop)
 {
     uv_timer_t limit;
@@ -296,7 +300,7 @@ void loop_del(struct loop **loop_r)
     uv_close((uv_handle_t *)&loop->alarm, NULL);
     uv_close((uv_handle_t *)&loop->wake, NULL);
     uv_run(&loop->uv, UV_RUN_DEFAULT); /* close callbacks */
-    list_run(&loop->deferred);         /* streams that were closed with work deferred go with it */
+    list_run(&loop->deferred); /* streams that were closed with work deferred go with it */
     uv_loop_close(&loop->uv);
     uv_mutex_destroy(&loop->lock);
     mem_free(NULL, loop->heap.at);

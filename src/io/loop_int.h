@@ -8,20 +8,23 @@
 
 #include "io/loop.h"
 
-/* One read takes at most this: the usual size of a socket's receive window at rest, and the chunk in which
- * bodies go to policy, so that a body chunk never needs more than two reads. */
+/* One read takes at most this: the usual size of a socket's receive window at rest, and the
+ * chunk in which bodies go to policy, so that a body chunk never needs more than two reads. */
 #define LOOP_READ_SIZE 65536
 
 /* The largest plaintext of one TLS record (RFC 8446 5.1). */
 #define LOOP_PLAIN_SIZE 16384
 
-/* loop_del waits this long in real time for deleted streams to flush: a stopping daemon must end. */
+/* loop_del waits this long in real time for deleted streams to flush: a stopping daemon must
+ * end. */
 #define LOOP_DRAIN_MS 2000
 
-/* Every uv_poll_t of src/io starts one of these, so that loop_del can close what its owner left open. */
+/* Every uv_poll_t of src/io starts one of these, so that loop_del can close what its owner left
+ * open. */
 struct io_handle {
     uv_poll_t poll;
-    /* Close and free without callbacks. all false: but not what is deleted and still flushes. */
+    /* Close and free without callbacks. all false: but not what is deleted and still flushes.
+     */
     void (*abandon)(struct io_handle *h, bool all);
 };
 
@@ -57,7 +60,7 @@ struct loop {
     struct task_list deferred;
     bool single; /* within loop_turn: what ran before the wait is reason enough to return */
     struct loop_signal *signals;
-    uv_mutex_t lock;         /* guards posted */
+    uv_mutex_t lock; /* guards posted */
     struct task_list posted;
     char *read_buf;  /* LOOP_READ_SIZE; valid within one callback */
     char *plain_buf; /* LOOP_PLAIN_SIZE; made with the first TLS stream */
@@ -68,7 +71,7 @@ struct loop {
 char *loop_plain_buf(struct loop *loop);
 
 /* timer.c */
-bool timers_run(struct loop *loop); /* false when none fired */
+bool timers_run(struct loop *loop);            /* false when none fired */
 uint64_t timers_next(const struct loop *loop); /* UINT64_MAX = none */
 
 #endif

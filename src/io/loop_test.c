@@ -121,7 +121,8 @@ static void test_defer_order(void **state)
         loop_post(loop, &b.task);
         loop_run(loop);
     }
-    /* both posts of the batch, then what they deferred, then what that deferred, without a wait */
+    /* both posts of the batch, then what they deferred, then what that deferred, without a wait
+     */
     assert_string_equal(log, "abcd");
     loop_del(&loop);
 }
@@ -216,9 +217,12 @@ static void test_no_descriptors(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_post_from_threads), cmocka_unit_test(test_defer_order),
-        cmocka_unit_test(test_defer_runs_in_the_same_turn), cmocka_unit_test(test_post_again_from_within),
-        cmocka_unit_test(test_signal),            cmocka_unit_test(test_no_descriptors),
+        cmocka_unit_test(test_post_from_threads),
+        cmocka_unit_test(test_defer_order),
+        cmocka_unit_test(test_defer_runs_in_the_same_turn),
+        cmocka_unit_test(test_post_again_from_within),
+        cmocka_unit_test(test_signal),
+        cmocka_unit_test(test_no_descriptors),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

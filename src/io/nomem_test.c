@@ -1,6 +1,7 @@
 /*
- * Every scenario of the runtime with its n-th allocation failing, for all n. The runtime has no allocator to inject, so
- * the linker puts ours in front of malloc(3), for our own objects only (--wrap, see meson.build).
+ * Every scenario of the runtime with its n-th allocation failing, for all n. The runtime has no
+ * allocator to inject, so the linker puts ours in front of malloc(3), for our own objects only
+ * (--wrap, see meson.build).
  */
 #include <stdarg.h>
 #include <stddef.h>
@@ -60,7 +61,8 @@ struct world {
     struct loop *loop;
 };
 
-/* Runs the scenario with each of its allocations failing once, until it runs through whole. Returns how many there are. */
+/* Runs the scenario with each of its allocations failing once, until it runs through whole.
+ * Returns how many there are. */
 static unsigned each_failure(struct world *w, void (*scenario)(struct world *w))
 {
     for (unsigned n = 1;; n++) {
@@ -160,7 +162,8 @@ static void connections(struct world *w)
     assert_true(fd >= 0);
     if (listener_new(&l, loop, fd, on_accept, &accepted, NULL) == 0) {
         listener_local(l, &at);
-        if (stream_connect(loop, &at, NULL, NULL, 1000, on_connected, &connected, NULL, NULL) == 0)
+        if (stream_connect(loop, &at, NULL, NULL, 1000, on_connected, &connected, NULL, NULL) ==
+            0)
             TURN_UNTIL(loop, connected != NULL);
         turn_some(loop);
         /* one that was taken and could not be kept is closed */
@@ -172,7 +175,8 @@ static void connections(struct world *w)
     loop_del(&loop);
 }
 
-/* A write that the socket does not take whole: without memory for the rest the stream is broken, and both are told. */
+/* A write that the socket does not take whole: without memory for the rest the stream is
+ * broken, and both are told. */
 static void backlog(struct world *w)
 {
     enum { SIZE = 400 * 1000 };
@@ -202,9 +206,11 @@ static void backlog(struct world *w)
     loop_del(&loop);
 }
 
-static void handshake(struct loop *loop, struct owner *o, struct tls_ctx *server, struct tls_ctx *client)
+static void handshake(struct loop *loop, struct owner *o, struct tls_ctx *server,
+                      struct tls_ctx *client)
 {
-    if (stream_tls_accept(o[0].s, server) != 0 || stream_tls_connect(o[1].s, client, "mx.example.com") != 0)
+    if (stream_tls_accept(o[0].s, server) != 0 ||
+        stream_tls_connect(o[1].s, client, "mx.example.com") != 0)
         return;
     TURN_UNTIL(loop, o[0].handshakes == 1 && o[1].handshakes == 1);
     if (!o[0].tls_ok || !o[1].tls_ok)
@@ -223,7 +229,8 @@ static void handshake(struct loop *loop, struct owner *o, struct tls_ctx *server
 static void tls(struct world *w)
 {
     struct tls_sni sni = {"*.example.net", w->certs.cert2, w->certs.key2};
-    struct tls_server_options so = {.cert_file = w->certs.cert, .key_file = w->certs.key, .sni = &sni, .n_sni = 1};
+    struct tls_server_options so = {
+        .cert_file = w->certs.cert, .key_file = w->certs.key, .sni = &sni, .n_sni = 1};
     struct tls_client_options co = {TLS_VERIFY_PEER, w->certs.cert};
     struct tls_ctx *server = NULL, *client = NULL;
     struct stream *s[2] = {NULL};
@@ -238,8 +245,8 @@ static void tls(struct world *w)
         owner_take(&o[0], loop, s[0]);
     if (stream_open(&s[1], loop, fds[1], NULL) == 0)
         owner_take(&o[1], loop, s[1]);
-    if (tls_server_new(&server, &so, NULL) == 0 && tls_client_new(&client, &co, NULL) == 0 && s[0] != NULL &&
-        s[1] != NULL)
+    if (tls_server_new(&server, &so, NULL) == 0 && tls_client_new(&client, &co, NULL) == 0 &&
+        s[0] != NULL && s[1] != NULL)
         handshake(loop, o, server, client);
     for (int i = 0; i < 2; i++) {
         if (s[i] != NULL)
@@ -254,7 +261,8 @@ static void on_answer(void *user, const struct dns_answer *answer)
 {
     unsigned *done = user;
 
-    assert_true(answer->status == DNS_OK || answer->status == DNS_SERVFAIL || answer->status == DNS_TIMEOUT);
+    assert_true(answer->status == DNS_OK || answer->status == DNS_SERVFAIL ||
+                answer->status == DNS_TIMEOUT);
     ++*done;
 }
 

@@ -1,9 +1,10 @@
 /*
  * io/pool.c: a fixed number of threads and one bounded queue.
  *
- * A job is owned by its starter, then the queue, then one thread, then (through loop_post) the loop of its starter; the lock
- * and loop_post order these, so a job needs no lock of its own. pool_del lets everything queued run and its done be posted: the
- * loops must outlive the pool, and turn once more if the done is to be seen.
+ * A job is owned by its starter, then the queue, then one thread, then (through loop_post) the
+ * loop of its starter; the lock and loop_post order these, so a job needs no lock of its own.
+ * pool_del lets everything queued run and its done be posted: the loops must outlive the pool,
+ * and turn once more if the done is to be seen.
  */
 #include "io/pool.h"
 
@@ -100,7 +101,8 @@ int pool_new(struct pool **pool_r, unsigned threads, size_t max_queued, struct e
 
     *pool_r = NULL;
     if (threads == 0 || threads > POOL_THREADS_MAX || max_queued == 0)
-        return err_set(err, BARID_EINVALID, "worker pool: from 1 to %d threads and a queue are needed",
+        return err_set(err, BARID_EINVALID,
+                       "worker pool: from 1 to %d threads and a queue are needed",
                        POOL_THREADS_MAX);
     pool = mem_zalloc(NULL, sizeof(*pool) + threads * sizeof(pool->threads[0]));
     if (pool == NULL)

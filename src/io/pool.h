@@ -1,6 +1,7 @@
 /*
- * io/pool.h: threads for what blocks or computes long: password hashing, Maildir files. One pool per process, several
- * lanes would be several pools. A job's run executes on a pool thread, its done back on the loop that started it.
+ * io/pool.h: threads for what blocks or computes long: password hashing, Maildir files. One
+ * pool per process, several lanes would be several pools. A job's run executes on a pool
+ * thread, its done back on the loop that started it.
  */
 #ifndef IO_POOL_H
 #define IO_POOL_H

@@ -67,7 +67,8 @@ static void test_results(void **state)
     loop_del(&f.loop);
 }
 
-/* One thread that waits, a queue of two: the third that would wait is refused, and its done never called. */
+/* One thread that waits, a queue of two: the third that would wait is refused, and its done
+ * never called. */
 static void test_bound_and_end(void **state)
 {
     struct job jobs[5];
@@ -115,7 +116,8 @@ static void test_refused(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_results), cmocka_unit_test(test_bound_and_end),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_results),
+                                       cmocka_unit_test(test_bound_and_end),
                                        cmocka_unit_test(test_refused)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);

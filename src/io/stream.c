@@ -1,13 +1,13 @@
 /*
- * io/stream.c: connected sockets on a loop. Knows no TLS: a layer (stream_tls.c) may stand between the
- * socket and the owner.
+ * io/stream.c: connected sockets on a loop. Knows no TLS: a layer (stream_tls.c) may stand
+ * between the socket and the owner.
  *
- * States: CONNECTING -> OPEN -> FLUSHING -> LINGERING -> CLOSED; any state may go to CLOSED. The owner's callbacks are
- * made in OPEN only, so after each the state is looked at again. The memory lives until libuv has closed the handle,
- * which never happens within a callback.
+ * States: CONNECTING -> OPEN -> FLUSHING -> LINGERING -> CLOSED; any state may go to CLOSED.
+ * The owner's callbacks are made in OPEN only, so after each the state is looked at again. The
+ * memory lives until libuv has closed the handle, which never happens within a callback.
  *
- * uv_poll_t and not uv_tcp_t: smaller, one type for TCP and unix sockets, reads into the loop's one buffer, and the
- * rules for closing above are ours.
+ * uv_poll_t and not uv_tcp_t: smaller, one type for TCP and unix sockets, reads into the loop's
+ * one buffer, and the rules for closing above are ours.
  */
 #include "io/stream_int.h"
 
@@ -222,7 +222,8 @@ static void input(struct stream *s, size_t n)
     }
 }
 
-/* One read, as more would come in the next turn anyway; false when there is nothing more now. */
+/* One read, as more would come in the next turn anyway; false when there is nothing more now.
+ */
 static bool read_once(struct stream *s)
 {
     ssize_t n = recv(s->fd, s->loop->read_buf, LOOP_READ_SIZE, MSG_DONTWAIT);
@@ -240,7 +241,8 @@ static bool read_once(struct stream *s)
     return false;
 }
 
-/* The socket has an error: libuv has stopped polling. What arrived before it is still delivered. */
+/* The socket has an error: libuv has stopped polling. What arrived before it is still
+ * delivered. */
 static void on_error(struct stream *s)
 {
     int e = 0;
@@ -267,7 +269,8 @@ static void finish(struct stream *s);
 
 static void flush(struct stream *s)
 {
-    ssize_t n = send(s->fd, s->out.p + s->out_at, s->out.len - s->out_at, MSG_NOSIGNAL | MSG_DONTWAIT);
+    ssize_t n =
+        send(s->fd, s->out.p + s->out_at, s->out.len - s->out_at, MSG_NOSIGNAL | MSG_DONTWAIT);
 
     if (n < 0) {
         if (errno != EAGAIN && errno != EINTR) {
@@ -399,7 +402,8 @@ static void on_flush_timeout(void *user)
     stream_destroy(user);
 }
 
-/* Leave the owner: from here the stream closes by itself within ms. false when it is closed already. */
+/* Leave the owner: from here the stream closes by itself within ms. false when it is closed
+ * already. */
 static bool linger(struct stream *s, enum stream_state state, uint32_t ms)
 {
     if (s->timer == NULL)

@@ -1,6 +1,6 @@
 /*
- * io/stream_connect.c: outgoing connections. The stream exists from the start in state CONNECTING; when its socket becomes
- * writable, the socket's error tells what came of it.
+ * io/stream_connect.c: outgoing connections. The stream exists from the start in state
+ * CONNECTING; when its socket becomes writable, the socket's error tells what came of it.
  */
 #include "io/stream_int.h"
 
@@ -39,7 +39,8 @@ static void connect_over(struct stream_connect *c, int e)
     struct err err = {0};
 
     if (e != 0) {
-        err_errno(&err, e == ETIMEDOUT ? BARID_ETIMEOUT : BARID_EIO, e, "connect to %s", c->name);
+        err_errno(&err, e == ETIMEDOUT ? BARID_ETIMEOUT : BARID_EIO, e, "connect to %s",
+                  c->name);
         stream_destroy(s);
     } else {
         s->connect = NULL;
@@ -100,13 +101,14 @@ static int bind_source(int fd, const barid_endpoint *from, struct err *err)
     if (from->port == 0)
         setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof(on));
     if (n == 0 || bind(fd, (struct sockaddr *)&sa, n) != 0)
-        return err_errno(err, BARID_EIO, n == 0 ? EAFNOSUPPORT : errno, "connect from %s", text);
+        return err_errno(err, BARID_EIO, n == 0 ? EAFNOSUPPORT : errno, "connect from %s",
+                         text);
     return 0;
 }
 
 /* A socket on its way to sa. Returns the descriptor or a barid_err with *err. */
-static int start(const struct sockaddr_storage *sa, socklen_t n, const barid_endpoint *from, const char *name,
-                 struct err *err)
+static int start(const struct sockaddr_storage *sa, socklen_t n, const barid_endpoint *from,
+                 const char *name, struct err *err)
 {
     int fd = socket(sa->ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     int on = 1;
@@ -120,8 +122,10 @@ static int start(const struct sockaddr_storage *sa, socklen_t n, const barid_end
         return BARID_EIO;
     }
     if (connect(fd, (const struct sockaddr *)sa, n) != 0 && errno != EINPROGRESS) {
-        /* EAGAIN: the backlog of a unix socket is full, and nothing would tell when it no longer is. */
-        int rc = err_errno(err, errno == EAGAIN ? BARID_EAGAIN : BARID_EIO, errno, "connect to %s", name);
+        /* EAGAIN: the backlog of a unix socket is full, and nothing would tell when it no
+         * longer is. */
+        int rc = err_errno(err, errno == EAGAIN ? BARID_EAGAIN : BARID_EIO, errno,
+                           "connect to %s", name);
 
         close(fd);
         return rc;
@@ -129,13 +133,15 @@ static int start(const struct sockaddr_storage *sa, socklen_t n, const barid_end
     return fd;
 }
 
-int stream_connect(struct loop *loop, const barid_endpoint *to, const char *unix_path, const barid_endpoint *from,
-                   uint32_t timeout_ms, void (*done)(void *user, struct stream *s, const struct err *err), void *user,
-                   struct stream_connect **handle_r, struct err *err)
+int stream_connect(struct loop *loop, const barid_endpoint *to, const char *unix_path,
+                   const barid_endpoint *from, uint32_t timeout_ms,
+                   void (*done)(void *user, struct stream *s, const struct err *err),
+                   void *user, struct stream_connect **handle_r, struct err *err)
 {
     struct sockaddr_storage sa;
     struct stream_connect *c = mem_zalloc(NULL, sizeof(*c));
-    socklen_t n = unix_path != NULL ? unix_sockaddr(unix_path, &sa) : endpoint_to_sockaddr(to, &sa);
+    socklen_t n =
+        unix_path != NULL ? unix_sockaddr(unix_path, &sa) : endpoint_to_sockaddr(to, &sa);
     int rc = 0;
 
     if (c == NULL || (c->timer = timer_new(loop, on_timeout, c)) == NULL) {
@@ -147,7 +153,8 @@ int stream_connect(struct loop *loop, const barid_endpoint *to, const char *unix
     else
         endpoint_format(to, c->name, sizeof(c->name));
     if (n == 0)
-        rc = err_set(err, BARID_ESYNTAX, "connect to %s: not an address that can be connected to", c->name);
+        rc = err_set(err, BARID_ESYNTAX,
+                     "connect to %s: not an address that can be connected to", c->name);
     else if ((rc = start(&sa, n, unix_path != NULL ? NULL : from, c->name, err)) >= 0 &&
              (rc = stream_make(&c->stream, loop, rc, STREAM_CONNECTING)) != 0)
         err_set(err, rc, "connect to %s: %s", c->name, barid_strerror(rc));

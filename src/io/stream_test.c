@@ -214,7 +214,8 @@ static void test_reset_by_peer(void **state)
     owner_close(&a);
 }
 
-/* A write is what finds out: the owner hears of it from the call and, later and once, by on_close. */
+/* A write is what finds out: the owner hears of it from the call and, later and once, by
+ * on_close. */
 static void test_write_finds_reset(void **state)
 {
     struct loop *loop = *state;
@@ -387,7 +388,8 @@ static void test_connect(void **state)
     int fd = listen_loopback(&to, 4);
 
     endpoint_parse(BARID_S("127.0.0.3:0"), &from);
-    assert_int_equal(stream_connect(loop, &to, NULL, &from, 5000, on_connected, &c, &handle, NULL), 0);
+    assert_int_equal(
+        stream_connect(loop, &to, NULL, &from, 5000, on_connected, &c, &handle, NULL), 0);
     assert_int_equal(c.done, 0);
     TURN_UNTIL(loop, c.done > 0);
     assert_non_null(c.s);
@@ -405,7 +407,8 @@ static void test_connect_refused(void **state)
     int fd = listen_loopback(&to, -1); /* bound, not listening */
     char name[ENDPOINT_SIZE];
 
-    assert_int_equal(stream_connect(loop, &to, NULL, NULL, 5000, on_connected, &c, NULL, NULL), 0);
+    assert_int_equal(stream_connect(loop, &to, NULL, NULL, 5000, on_connected, &c, NULL, NULL),
+                     0);
     TURN_UNTIL(loop, c.done > 0);
     assert_null(c.s);
     assert_int_equal(c.err.code, BARID_EIO);
@@ -423,7 +426,8 @@ static void test_connect_cancel(void **state)
     barid_endpoint to;
     int fd = listen_loopback(&to, 4);
 
-    assert_int_equal(stream_connect(loop, &to, NULL, NULL, 5000, on_connected, &c, &handle, NULL), 0);
+    assert_int_equal(
+        stream_connect(loop, &to, NULL, NULL, 5000, on_connected, &c, &handle, NULL), 0);
     stream_connect_cancel(&handle);
     assert_null(handle);
     stream_connect_cancel(&handle);
@@ -446,7 +450,8 @@ static void test_connect_timeout(void **state)
     clock_fake_init(&clock, 0);
     assert_int_equal(loop_new(&loop, &clock.clock, NULL, NULL), 0);
     for (size_t i = 0; i < 4; i++)
-        assert_int_equal(stream_connect(loop, &to, NULL, NULL, 30000, on_connected, &c[i], NULL, NULL), 0);
+        assert_int_equal(
+            stream_connect(loop, &to, NULL, NULL, 30000, on_connected, &c[i], NULL, NULL), 0);
     turn_some(loop);
     clock_fake_advance(&clock, 29999);
     turn_some(loop);
@@ -471,13 +476,14 @@ static void test_connect_unix_missing(void **state)
     struct err err;
     char path[200];
 
-    assert_int_equal(
-        stream_connect(loop, NULL, "/nonexistent/sock", NULL, 1000, on_connected, &c, NULL, &err),
-        BARID_EIO);
+    assert_int_equal(stream_connect(loop, NULL, "/nonexistent/sock", NULL, 1000, on_connected,
+                                    &c, NULL, &err),
+                     BARID_EIO);
     assert_non_null(strstr(err.text, "/nonexistent/sock"));
     memset(path, 'x', sizeof(path) - 1);
     path[sizeof(path) - 1] = '\0';
-    assert_int_equal(stream_connect(loop, NULL, path, NULL, 1000, on_connected, &c, NULL, &err), BARID_ESYNTAX);
+    assert_int_equal(stream_connect(loop, NULL, path, NULL, 1000, on_connected, &c, NULL, &err),
+                     BARID_ESYNTAX);
     turn_some(loop);
     assert_int_equal(c.done, 0);
 }
@@ -495,7 +501,8 @@ static void test_loop_del_closes_what_is_left(void **state)
     assert_int_equal(loop_new(&loop, NULL, NULL, NULL), 0);
     make_pair(fds);
     owner_open(&a, loop, fds[0]);
-    assert_int_equal(stream_connect(loop, &to, NULL, NULL, 1000, on_connected, &c, NULL, NULL), 0);
+    assert_int_equal(stream_connect(loop, &to, NULL, NULL, 1000, on_connected, &c, NULL, NULL),
+                     0);
     loop_del(&loop);
     assert_int_equal(a.closes + c.done, 0);
     assert_int_equal(read(fds[1], &byte, 1), 0);
@@ -508,11 +515,23 @@ int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
-        T(test_both_ways), T(test_partial_writes), T(test_delete_flushes), T(test_loop_del_flushes),
-        T(test_half_close), T(test_reset_by_peer), T(test_write_finds_reset),
-        T(test_write_fails_then_deleted), T(test_stream_reset), T(test_unread_input_does_not_reset),
-        T(test_delete_in_callbacks), T(test_pause), T(test_connect), T(test_connect_refused),
-        T(test_connect_cancel), T(test_connect_timeout), T(test_connect_unix_missing),
+        T(test_both_ways),
+        T(test_partial_writes),
+        T(test_delete_flushes),
+        T(test_loop_del_flushes),
+        T(test_half_close),
+        T(test_reset_by_peer),
+        T(test_write_finds_reset),
+        T(test_write_fails_then_deleted),
+        T(test_stream_reset),
+        T(test_unread_input_does_not_reset),
+        T(test_delete_in_callbacks),
+        T(test_pause),
+        T(test_connect),
+        T(test_connect_refused),
+        T(test_connect_cancel),
+        T(test_connect_timeout),
+        T(test_connect_unix_missing),
         T(test_loop_del_closes_what_is_left),
     };
 

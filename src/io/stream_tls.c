@@ -1,12 +1,12 @@
 /*
  * io/stream_tls.c: TLS as a layer of a stream.
  *
- * OpenSSL reads straight from the loop's read buffer and writes straight to the socket through a BIO of our own, so
- * that nothing is held between two turns but a partial record (in OpenSSL) and, when the owner stopped
- * reading in the middle of input, the rest of that (kept).
+ * OpenSSL reads straight from the loop's read buffer and writes straight to the socket through
+ * a BIO of our own, so that nothing is held between two turns but a partial record (in OpenSSL)
+ * and, when the owner stopped reading in the middle of input, the rest of that (kept).
  *
- * States: handshake -> open -> failed; handshake -> failed. After failed only deletion is left. on_tls ends
- * the handshake; with an error it is the last callback.
+ * States: handshake -> open -> failed; handshake -> failed. After failed only deletion is left.
+ * on_tls ends the handshake; with an error it is the last callback.
  */
 #include <arpa/inet.h>
 #include <openssl/err.h>
@@ -83,10 +83,12 @@ int tls_bio_setup(BIO_METHOD *m)
 static barid_slice peer_subject(SSL *ssl, char *out, size_t n)
 {
     X509 *cert = SSL_get1_peer_certificate(ssl);
-    BIO *mem = cert != NULL && SSL_get_verify_result(ssl) == X509_V_OK ? BIO_new(BIO_s_mem()) : NULL;
+    BIO *mem =
+        cert != NULL && SSL_get_verify_result(ssl) == X509_V_OK ? BIO_new(BIO_s_mem()) : NULL;
     int len = 0;
 
-    if (mem != NULL && X509_NAME_print_ex(mem, X509_get_subject_name(cert), 0, XN_FLAG_RFC2253) >= 0)
+    if (mem != NULL &&
+        X509_NAME_print_ex(mem, X509_get_subject_name(cert), 0, XN_FLAG_RFC2253) >= 0)
         len = BIO_read(mem, out, (int)n);
     BIO_free(mem);
     X509_free(cert);
@@ -119,7 +121,8 @@ static void handshake_failed(struct stream *s, int code, const char *reason)
     long verify = t->ctx->server ? X509_V_OK : SSL_get_verify_result(t->ssl);
     struct err err;
 
-    err_set(&err, code, "TLS handshake failed: %s%s%s", reason, verify != X509_V_OK && t->ctx->verify ? ": " : "",
+    err_set(&err, code, "TLS handshake failed: %s%s%s", reason,
+            verify != X509_V_OK && t->ctx->verify ? ": " : "",
             verify != X509_V_OK && t->ctx->verify ? X509_verify_cert_error_string(verify) : "");
     t->state = TLS_FAILED;
     s->layer_reads = false;
@@ -136,11 +139,13 @@ static void tls_fail(struct stream *s, int ssl_error)
     const char *reason = tls_reason("connection closed");
 
     if (t->state == TLS_HANDSHAKE) {
-        handshake_failed(s, cut ? BARID_ECLOSED : BARID_EIO, cut ? "connection closed" : reason);
+        handshake_failed(s, cut ? BARID_ECLOSED : BARID_EIO,
+                         cut ? "connection closed" : reason);
         return;
     }
     t->state = TLS_FAILED;
-    log_record(loop_log(s->loop), LOG_LEVEL_DEBUG, "tls", "connection broken", LOG_CSTR("reason", reason));
+    log_record(loop_log(s->loop), LOG_LEVEL_DEBUG, "tls", "connection broken",
+               LOG_CSTR("reason", reason));
     stream_end(s, cut ? BARID_ECLOSED : BARID_EIO);
 }
 
@@ -286,7 +291,7 @@ static void tls_del(struct stream_layer *layer)
     mem_free(NULL, t);
 }
 
-static const struct stream_layer_ops tls_ops = {tls_input, tls_end,   tls_write, tls_resume,
+static const struct stream_layer_ops tls_ops = {tls_input,   tls_end,   tls_write, tls_resume,
                                                 tls_waiting, tls_close, tls_del};
 
 static int tls_make(struct stream *s, struct tls_ctx *ctx)
@@ -294,7 +299,8 @@ static int tls_make(struct stream *s, struct tls_ctx *ctx)
     struct stream_tls *t = mem_zalloc(NULL, sizeof(*t));
     BIO *bio = BIO_new(ctx->bio);
 
-    if (t == NULL || bio == NULL || loop_plain_buf(s->loop) == NULL || (t->ssl = SSL_new(ctx->ssl)) == NULL) {
+    if (t == NULL || bio == NULL || loop_plain_buf(s->loop) == NULL ||
+        (t->ssl = SSL_new(ctx->ssl)) == NULL) {
         BIO_free(bio);
         mem_free(NULL, t);
         ERR_clear_error();
@@ -328,7 +334,8 @@ int stream_tls_accept(struct stream *s, struct tls_ctx *ctx)
 
 int stream_tls_accept_early(struct stream *s, struct tls_ctx *ctx, const void *early, size_t n)
 {
-    /* A copy: a handshake that fails calls back, and the owner may then free what early points to. */
+    /* A copy: a handshake that fails calls back, and the owner may then free what early points
+     * to. */
     char *copy = n > 0 ? mem_strdup(NULL, slice_of(early, n)) : NULL;
     int rc = n > 0 && copy == NULL ? BARID_ENOMEM : stream_tls_accept(s, ctx);
 
@@ -338,7 +345,8 @@ int stream_tls_accept_early(struct stream *s, struct tls_ctx *ctx, const void *e
     return rc;
 }
 
-/* The name to ask for and, if verifying, to find in the certificate. An address is no server name (RFC 6066 3). */
+/* The name to ask for and, if verifying, to find in the certificate. An address is no server
+ * name (RFC 6066 3). */
 static int set_name(struct stream_tls *t, const char *name)
 {
     uint8_t ip[16];
@@ -350,7 +358,8 @@ static int set_name(struct stream_tls *t, const char *name)
     if (!t->ctx->verify)
         return 0;
     X509_VERIFY_PARAM_set_hostflags(param, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
-    return (is_ip ? X509_VERIFY_PARAM_set1_ip_asc(param, name) : X509_VERIFY_PARAM_set1_host(param, name, 0)) == 1
+    return (is_ip ? X509_VERIFY_PARAM_set1_ip_asc(param, name)
+                  : X509_VERIFY_PARAM_set1_host(param, name, 0)) == 1
                ? 0
                : BARID_ENOMEM;
 }
@@ -361,7 +370,8 @@ int stream_tls_connect(struct stream *s, struct tls_ctx *ctx, const char *server
     int rc;
 
     /* Without a name there is nothing that a certificate could prove. */
-    if (s->state != STREAM_OPEN || s->layer != NULL || ctx->server || (ctx->verify && server_name == NULL))
+    if (s->state != STREAM_OPEN || s->layer != NULL || ctx->server ||
+        (ctx->verify && server_name == NULL))
         return BARID_EINVALID;
     if (s->error != 0 || s->ended)
         return BARID_ECLOSED;

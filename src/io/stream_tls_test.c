@@ -1,4 +1,5 @@
-/* TLS over socket pairs: handshakes that succeed and fail, names, cuts, truncation, pausing, memory. */
+/* TLS over socket pairs: handshakes that succeed and fail, names, cuts, truncation, pausing,
+ * memory. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -56,8 +57,8 @@ static void open_pair(struct fixture *f, struct owner *s, struct owner *c)
     owner_open(c, f->loop, fds[1]);
 }
 
-static void handshake(struct fixture *f, struct owner *s, struct owner *c, struct tls_ctx *server,
-                      struct tls_ctx *client, const char *name)
+static void handshake(struct fixture *f, struct owner *s, struct owner *c,
+                      struct tls_ctx *server, struct tls_ctx *client, const char *name)
 {
     open_pair(f, s, c);
     assert_int_equal(stream_tls_accept(s->s, server), 0);
@@ -118,18 +119,15 @@ static void test_server_name_selects_certificate(void **state)
     static const struct {
         const char *name, *ca;
         bool ok;
-    } rows[] = {{"mx.example.com", "cert", true},
-                {"other.example.net", "cert2", true},
-                {"other.example.net", "cert", false},
-                {"mx.example.com", "cert2", false},
-                {"wrong.example.com", "cert", false},
-                {"127.0.0.1", "cert", true},
+    } rows[] = {{"mx.example.com", "cert", true},     {"other.example.net", "cert2", true},
+                {"other.example.net", "cert", false}, {"mx.example.com", "cert2", false},
+                {"wrong.example.com", "cert", false}, {"127.0.0.1", "cert", true},
                 {"127.0.0.2", "cert", false}};
     struct fixture *f = *state;
 
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-        struct tls_client_options o = {TLS_VERIFY_PEER,
-                                       strcmp(rows[i].ca, "cert") == 0 ? f->certs.cert : f->certs.cert2};
+        struct tls_client_options o = {
+            TLS_VERIFY_PEER, strcmp(rows[i].ca, "cert") == 0 ? f->certs.cert : f->certs.cert2};
         struct tls_ctx *ctx;
         struct owner s, c;
 
@@ -137,7 +135,8 @@ static void test_server_name_selects_certificate(void **state)
         handshake(f, &s, &c, f->server, ctx, rows[i].name);
         assert_int_equal(c.tls_ok, rows[i].ok);
         if (!rows[i].ok) {
-            assert_non_null(strstr(c.tls_error, "TLS handshake failed: certificate verify failed: "));
+            assert_non_null(
+                strstr(c.tls_error, "TLS handshake failed: certificate verify failed: "));
             turn_some(f->loop);
             assert_int_equal(c.closes, 0); /* on_tls was the last word */
             assert_int_equal(stream_write(c.s, "x", 1), BARID_ECLOSED);
@@ -192,7 +191,8 @@ static void test_closed_during_handshake(void **state)
     }
 }
 
-/* A peer that talks TLS by hand: everything the server says and hears goes through two memory BIOs. */
+/* A peer that talks TLS by hand: everything the server says and hears goes through two memory
+ * BIOs. */
 struct hand {
     SSL_CTX *ctx;
     SSL *ssl;
@@ -253,7 +253,8 @@ static void hand_shake(struct hand *h, struct loop *loop, size_t cut)
     assert_true(SSL_is_init_finished(h->ssl));
 }
 
-/* The same for any cutting of the stream; and an end without close_notify is told from an orderly one. */
+/* The same for any cutting of the stream; and an end without close_notify is told from an
+ * orderly one. */
 static void test_cuts_and_truncation(void **state)
 {
     static const size_t cuts[] = {1, 7, 100, 4096};
@@ -286,7 +287,8 @@ static void test_cuts_and_truncation(void **state)
             hand_send(&h, f->loop, cuts[i]);
             TURN_UNTIL(f->loop, s.closes > 0);
             assert_int_equal(s.close_err, 0);
-            assert_int_equal(stream_write(s.s, "221 x\r\n", 7), 0); /* the way out is still open */
+            assert_int_equal(stream_write(s.s, "221 x\r\n", 7),
+                             0); /* the way out is still open */
             hand_del(&h);
         }
         turn_some(f->loop);
@@ -309,7 +311,11 @@ static void test_damaged_record(void **state)
     hand_make(&h, fds[1]);
     hand_shake(&h, f->loop, 4096);
     turn_some(f->loop);
-    assert_int_equal(write(fds[1], "\x17\x03\x03\x00\x20" "0123456789012345678901234567890123456789", 37), 37);
+    assert_int_equal(write(fds[1],
+                           "\x17\x03\x03\x00\x20"
+                           "0123456789012345678901234567890123456789",
+                           37),
+                     37);
     TURN_UNTIL(f->loop, s.closes > 0);
     assert_int_equal(s.close_err, BARID_EIO);
     assert_int_equal(s.in.len, 0);
@@ -318,7 +324,8 @@ static void test_damaged_record(void **state)
     hand_del(&h);
 }
 
-/* Stopping in the middle of what one read brought: the rest comes after reading is on again, nothing is lost. */
+/* Stopping in the middle of what one read brought: the rest comes after reading is on again,
+ * nothing is lost. */
 static void test_pause_in_the_middle(void **state)
 {
     struct fixture *f = *state;
@@ -411,7 +418,8 @@ static void test_client_certificate(void **state)
     struct fixture *f = *state;
 
     for (int known = 0; known < 2; known++) {
-        struct tls_server_options o = {.cert_file = f->certs.cert, .key_file = f->certs.key,
+        struct tls_server_options o = {.cert_file = f->certs.cert,
+                                       .key_file = f->certs.key,
                                        .client_ca = known ? f->certs.cert2 : f->certs.cert};
         struct tls_ctx *server;
         struct owner s;
@@ -497,7 +505,8 @@ static void test_memory(void **state)
         owner_close(&s[i]);
     turn_some(f->loop);
     tls = (before - mallinfo2().uordblks) / N;
-    print_message("idle plain stream %zu octets, idle TLS stream (server side) %zu octets\n", plain, tls);
+    print_message("idle plain stream %zu octets, idle TLS stream (server side) %zu octets\n",
+                  plain, tls);
     assert_in_range(plain, 100, 600);
     assert_in_range(tls, 1000, 40 * 1024);
 }
@@ -507,10 +516,18 @@ int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
-        T(test_handshake), T(test_misuse), T(test_server_name_selects_certificate), T(test_not_tls),
-        T(test_closed_during_handshake), T(test_cuts_and_truncation), T(test_damaged_record),
-        T(test_pause_in_the_middle), T(test_large_transfer), T(test_delete_in_callbacks),
-        T(test_client_certificate), T(test_resumption),
+        T(test_handshake),
+        T(test_misuse),
+        T(test_server_name_selects_certificate),
+        T(test_not_tls),
+        T(test_closed_during_handshake),
+        T(test_cuts_and_truncation),
+        T(test_damaged_record),
+        T(test_pause_in_the_middle),
+        T(test_large_transfer),
+        T(test_delete_in_callbacks),
+        T(test_client_certificate),
+        T(test_resumption),
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
         T(test_memory),
 #endif

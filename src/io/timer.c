@@ -1,10 +1,11 @@
 /*
  * io/timer.c: timers of one loop in a binary heap of our own.
  *
- * Why not uv_timer_t: it is three times the size, is freed asynchronously, runs by the real clock only, and each
- * move costs a heap operation. Here a timer has a deadline (what its owner wants) and an armed time (where it stands in the
- * heap), and the invariant is armed <= deadline for each timer in the heap; one that is not in the heap has the
- * deadline UINT64_MAX. Moving later is a store; when the armed time comes too early the timer is armed again.
+ * Why not uv_timer_t: it is three times the size, is freed asynchronously, runs by the real
+ * clock only, and each move costs a heap operation. Here a timer has a deadline (what its owner
+ * wants) and an armed time (where it stands in the heap), and the invariant is armed <=
+ * deadline for each timer in the heap; one that is not in the heap has the deadline UINT64_MAX.
+ * Moving later is a store; when the armed time comes too early the timer is armed again.
  */
 #include "io/timer.h"
 
@@ -136,7 +137,8 @@ bool timers_run(struct loop *loop)
     uint64_t now = loop_now_ms(loop);
     bool fired = false;
 
-    /* Not more than there were: a timer that sets itself to now must not keep the loop from its events. */
+    /* Not more than there were: a timer that sets itself to now must not keep the loop from its
+     * events. */
     for (size_t budget = h->n; budget > 0 && h->n > 0 && h->at[0]->armed_ms <= now; budget--) {
         struct timer *t = h->at[0];
 

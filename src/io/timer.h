@@ -9,9 +9,10 @@
 
 struct timer;
 
-/* fn runs on the loop when mono time reaches the deadline, once per timer_set. NULL when out of memory. */
+/* fn runs on the loop when mono time reaches the deadline, once per timer_set. NULL when out of
+ * memory. */
 struct timer *timer_new(struct loop *loop, void (*fn)(void *user), void *user);
 void timer_set(struct timer *t, uint64_t deadline_ms); /* UINT64_MAX = never */
-void timer_del(struct timer **t);                      /* accepts NULL; fn is not called any more */
+void timer_del(struct timer **t); /* accepts NULL; fn is not called any more */
 
 #endif

@@ -179,7 +179,8 @@ static void on_ordered(void *user)
     ++*o->fired;
 }
 
-/* Hundreds in random order, moved about, a third deleted: the others fire in the order of their deadlines. */
+/* Hundreds in random order, moved about, a third deleted: the others fire in the order of their
+ * deadlines. */
 static void test_many(void **state)
 {
     struct fixture *f = *state;

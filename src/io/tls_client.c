@@ -19,7 +19,8 @@ int tls_client_new(struct tls_ctx **ctx_r, const struct tls_client_options *o, s
     if (ok == 1)
         return 0;
     err_set(err, BARID_EIO, "TLS: cannot load CA certificates from %s: %s",
-            o->ca_file != NULL ? o->ca_file : "the system's store", tls_reason("unknown error"));
+            o->ca_file != NULL ? o->ca_file : "the system's store",
+            tls_reason("unknown error"));
     tls_unref(ctx_r);
     return BARID_EIO;
 }

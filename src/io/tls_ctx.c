@@ -1,6 +1,7 @@
 /*
- * io/tls_ctx.c: what server and client contexts share. After it was made a context is only read, and its reference count is atomic, so
- * that all workers may use one; OpenSSL locks the ticket keys within.
+ * io/tls_ctx.c: what server and client contexts share. After it was made a context is only
+ * read, and its reference count is atomic, so that all workers may use one; OpenSSL locks the
+ * ticket keys within.
  */
 #include "io/tls_int.h"
 
@@ -18,12 +19,14 @@ const char *tls_reason(const char *other)
 
 void tls_common_options(SSL_CTX *ssl)
 {
-    /* A renegotiation is a free handshake for an attacker and changes who the peer is in mid-session. An end
-     * without close_notify stays an error (SSL_OP_IGNORE_UNEXPECTED_EOF off): a cut may be an attack. */
-    SSL_CTX_set_options(ssl, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION | SSL_OP_CIPHER_SERVER_PREFERENCE |
-                                 SSL_OP_CLEANSE_PLAINTEXT);
+    /* A renegotiation is a free handshake for an attacker and changes who the peer is in
+     * mid-session. An end without close_notify stays an error (SSL_OP_IGNORE_UNEXPECTED_EOF
+     * off): a cut may be an attack. */
+    SSL_CTX_set_options(ssl, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION |
+                                 SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_CLEANSE_PLAINTEXT);
     SSL_CTX_clear_options(ssl, SSL_OP_IGNORE_UNEXPECTED_EOF);
-    /* Most connections are idle most of the time: without this each holds two records' worth of buffers. */
+    /* Most connections are idle most of the time: without this each holds two records' worth of
+     * buffers. */
     SSL_CTX_set_mode(ssl, SSL_MODE_RELEASE_BUFFERS);
     /* Resumption is by tickets, which cost no memory here. */
     SSL_CTX_set_session_cache_mode(ssl, SSL_SESS_CACHE_OFF);

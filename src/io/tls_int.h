@@ -32,7 +32,8 @@ void tls_common_options(SSL_CTX *ssl);
 /* The reason of the oldest queued OpenSSL error of this thread, or other; empties the queue. */
 const char *tls_reason(const char *other);
 
-/* The context whose certificate serves name (not NUL-terminated is not possible here: OpenSSL checks), or NULL. */
+/* The context whose certificate serves name (not NUL-terminated is not possible here: OpenSSL
+ * checks), or NULL. */
 SSL_CTX *tls_find_name(const struct tls_ctx *ctx, const char *name);
 
 #endif

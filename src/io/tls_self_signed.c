@@ -1,6 +1,7 @@
 /*
- * io/tls_self_signed.c: a certificate that signs itself (ECDSA P-256), so that a first start has TLS at all.
- * Both files are written beside their names and renamed, the key first: no half-written pair is ever found.
+ * io/tls_self_signed.c: a certificate that signs itself (ECDSA P-256), so that a first start
+ * has TLS at all. Both files are written beside their names and renamed, the key first: no
+ * half-written pair is ever found.
  */
 #include "io/tls.h"
 
@@ -20,7 +21,7 @@
 
 #define TEN_YEARS_DAYS 3650
 /* A clock that is a little slow must not find it invalid. */
-#define EARLIER_DAYS   1
+#define EARLIER_DAYS 1
 /* RFC 5280 appendix A.1, ub-common-name. */
 #define COMMON_NAME_MAX 64
 
@@ -72,7 +73,8 @@ static bool add_names(X509 *cert, const char *hostname)
         ok = ok && add_ip(names, ip, 16);
     else if (strcmp(hostname, "localhost") != 0)
         ok = ok && add_dns(names, hostname);
-    ok = ok && add_dns(names, "localhost") && add_ip(names, loopback4, 4) && add_ip(names, loopback6, 16) &&
+    ok = ok && add_dns(names, "localhost") && add_ip(names, loopback4, 4) &&
+         add_ip(names, loopback6, 16) &&
          X509_add1_ext_i2d(cert, NID_subject_alt_name, names, 0, X509V3_ADD_DEFAULT) == 1;
     GENERAL_NAMES_free(names);
     return ok;
@@ -81,7 +83,8 @@ static bool add_names(X509 *cert, const char *hostname)
 static bool add_constraints(X509 *cert)
 {
     BASIC_CONSTRAINTS *bc = BASIC_CONSTRAINTS_new(); /* not a CA */
-    bool ok = bc != NULL && X509_add1_ext_i2d(cert, NID_basic_constraints, bc, 1, X509V3_ADD_DEFAULT) == 1;
+    bool ok = bc != NULL &&
+              X509_add1_ext_i2d(cert, NID_basic_constraints, bc, 1, X509V3_ADD_DEFAULT) == 1;
 
     BASIC_CONSTRAINTS_free(bc);
     return ok;
@@ -111,9 +114,11 @@ static X509 *make_certificate(const char *hostname, EVP_PKEY *key)
     if (X509_set_version(cert, X509_VERSION_3) == 1 && set_serial(cert) &&
         X509_time_adj_ex(X509_getm_notBefore(cert), -EARLIER_DAYS, 0, NULL) != NULL &&
         X509_time_adj_ex(X509_getm_notAfter(cert), TEN_YEARS_DAYS, 0, NULL) != NULL &&
-        X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_UTF8, (const unsigned char *)cn, -1, -1, 0) == 1 &&
-        X509_set_issuer_name(cert, name) == 1 && X509_set_pubkey(cert, key) == 1 && add_names(cert, hostname) &&
-        add_constraints(cert) && X509_sign(cert, key, EVP_sha256()) > 0)
+        X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_UTF8, (const unsigned char *)cn, -1, -1,
+                                   0) == 1 &&
+        X509_set_issuer_name(cert, name) == 1 && X509_set_pubkey(cert, key) == 1 &&
+        add_names(cert, hostname) && add_constraints(cert) &&
+        X509_sign(cert, key, EVP_sha256()) > 0)
         return cert;
     X509_free(cert);
     return NULL;
@@ -149,7 +154,8 @@ static int write_pem(const char *file, X509 *cert, EVP_PKEY *key, struct err *er
     return BARID_EIO;
 }
 
-int tls_self_signed(const char *hostname, const char *cert_file, const char *key_file, struct err *err)
+int tls_self_signed(const char *hostname, const char *cert_file, const char *key_file,
+                    struct err *err)
 {
     EVP_PKEY *key = EVP_EC_gen("P-256");
     X509 *cert = key != NULL ? make_certificate(hostname, key) : NULL;

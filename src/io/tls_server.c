@@ -1,5 +1,6 @@
 /*
- * io/tls_server.c: server contexts. All files are read here and never again, so that privileges can be dropped afterwards.
+ * io/tls_server.c: server contexts. All files are read here and never again, so that privileges
+ * can be dropped afterwards.
  */
 #include "io/tls_int.h"
 
@@ -59,13 +60,16 @@ static int load_key(SSL_CTX *ssl, const char *file, const char *cert_file, struc
     loaded = SSL_CTX_use_PrivateKey_file(ssl, file, SSL_FILETYPE_PEM);
     SSL_CTX_set_default_passwd_cb_userdata(ssl, NULL);
     if (asked)
-        rc = err_set(err, BARID_ESYNTAX, "TLS: the private key %s is encrypted; it must be stored without passphrase",
-                     file);
+        rc = err_set(
+            err, BARID_ESYNTAX,
+            "TLS: the private key %s is encrypted; it must be stored without passphrase", file);
     else if (loaded != 1 && (e = ERR_peek_error(), ERR_GET_LIB(e) != ERR_LIB_X509))
         rc = err_set(err, BARID_ESYNTAX, "TLS: no usable PEM private key in %s: %s", file,
                      tls_reason("unknown error"));
     else if (loaded != 1 || SSL_CTX_check_private_key(ssl) != 1)
-        rc = err_set(err, BARID_ESYNTAX, "TLS: the private key %s does not match the certificate %s", file, cert_file);
+        rc = err_set(err, BARID_ESYNTAX,
+                     "TLS: the private key %s does not match the certificate %s", file,
+                     cert_file);
     ERR_clear_error();
     return rc;
 }
@@ -88,7 +92,9 @@ static int set_version(SSL_CTX *ssl, const char *name, struct err *err)
     static const struct {
         const char *name;
         int version;
-    } versions[] = {{"TLSv1", TLS1_VERSION}, {"TLSv1.1", TLS1_1_VERSION}, {"TLSv1.2", TLS1_2_VERSION},
+    } versions[] = {{"TLSv1", TLS1_VERSION},
+                    {"TLSv1.1", TLS1_1_VERSION},
+                    {"TLSv1.2", TLS1_2_VERSION},
                     {"TLSv1.3", TLS1_3_VERSION}};
 
     for (size_t i = 0; name != NULL && i < sizeof(versions) / sizeof(versions[0]); i++) {
@@ -100,13 +106,16 @@ static int set_version(SSL_CTX *ssl, const char *name, struct err *err)
             SSL_CTX_set_security_level(ssl, 0);
         return 0;
     }
-    return name == NULL ? 0
-                        : err_set(err, BARID_ESYNTAX,
-                                  "TLS: unknown version \"%s\": expected TLSv1, TLSv1.1, TLSv1.2 or TLSv1.3", name);
+    return name == NULL
+               ? 0
+               : err_set(
+                     err, BARID_ESYNTAX,
+                     "TLS: unknown version \"%s\": expected TLSv1, TLSv1.1, TLSv1.2 or TLSv1.3",
+                     name);
 }
 
-/* An unknown or bad client certificate does not end the session: it is as if none had been sent, since
- * the verify result stays an error and no subject is reported. */
+/* An unknown or bad client certificate does not end the session: it is as if none had been
+ * sent, since the verify result stays an error and no subject is reported. */
 static int on_verify(int ok, X509_STORE_CTX *store)
 {
     (void)ok, (void)store;
@@ -116,14 +125,15 @@ static int on_verify(int ok, X509_STORE_CTX *store)
 static int set_client_ca(SSL_CTX *ssl, const char *file, struct err *err)
 {
     int rc = check_readable(file, "client CA file", err);
-    STACK_OF(X509_NAME) *names;
+    STACK_OF(X509_NAME) * names;
 
     if (rc != 0)
         return rc;
     names = SSL_load_client_CA_file(file);
     if (names == NULL || SSL_CTX_load_verify_locations(ssl, file, NULL) != 1) {
         sk_X509_NAME_pop_free(names, X509_NAME_free);
-        return err_set(err, BARID_ESYNTAX, "TLS: no usable PEM certificate in the client CA file %s: %s", file,
+        return err_set(err, BARID_ESYNTAX,
+                       "TLS: no usable PEM certificate in the client CA file %s: %s", file,
                        tls_reason("unknown error"));
     }
     SSL_CTX_set_client_CA_list(ssl, names);
@@ -132,8 +142,8 @@ static int set_client_ca(SSL_CTX *ssl, const char *file, struct err *err)
     return 0;
 }
 
-static int configure(SSL_CTX *ssl, const struct tls_server_options *o, const char *cert_file, const char *key_file,
-                     struct err *err)
+static int configure(SSL_CTX *ssl, const struct tls_server_options *o, const char *cert_file,
+                     const char *key_file, struct err *err)
 {
     int rc;
 
@@ -153,7 +163,8 @@ static int configure(SSL_CTX *ssl, const struct tls_server_options *o, const cha
     return 0;
 }
 
-static int add_name(struct tls_ctx *ctx, const struct tls_server_options *o, const struct tls_sni *sni, struct err *err)
+static int add_name(struct tls_ctx *ctx, const struct tls_server_options *o,
+                    const struct tls_sni *sni, struct err *err)
 {
     struct tls_name *n = &ctx->names[ctx->n_names];
 
@@ -179,7 +190,8 @@ SSL_CTX *tls_find_name(const struct tls_ctx *ctx, const char *name)
     return NULL;
 }
 
-/* An unknown name gets the default certificate: mail clients come with all kinds of names and few check. */
+/* An unknown name gets the default certificate: mail clients come with all kinds of names and
+ * few check. */
 static int on_server_name(SSL *ssl, int *alert, void *arg)
 {
     const char *name = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name);

@@ -52,7 +52,8 @@ static void test_self_signed(void **state)
     X509_free(cert);
     assert_int_equal(stat(c->key, &st), 0);
     assert_int_equal(st.st_mode & 0777, 0600);
-    assert_int_equal(tls_self_signed("x", "/nonexistent/c.pem", "/nonexistent/k.pem", &err), BARID_EIO);
+    assert_int_equal(tls_self_signed("x", "/nonexistent/c.pem", "/nonexistent/k.pem", &err),
+                     BARID_EIO);
     assert_non_null(strstr(err.text, "/nonexistent/k.pem"));
 }
 
@@ -100,7 +101,8 @@ static void write_encrypted_key(const char *path)
     EVP_PKEY *key = EVP_EC_gen("P-256");
     FILE *f = fopen(path, "w");
 
-    assert_int_equal(PEM_write_PrivateKey(f, key, EVP_aes_128_cbc(), (const unsigned char *)"secret", 6, NULL, NULL),
+    assert_int_equal(PEM_write_PrivateKey(f, key, EVP_aes_128_cbc(),
+                                          (const unsigned char *)"secret", 6, NULL, NULL),
                      1);
     fclose(f);
     EVP_PKEY_free(key);
@@ -188,13 +190,16 @@ static void test_expired_is_a_warning(void **state)
 static void test_names(void **state)
 {
     struct certs *c = *state;
-    struct tls_sni sni[] = {{"*.example.net", c->cert2, c->key2}, {"MX.example.net", c->cert, c->key}};
-    struct tls_server_options o = {.cert_file = c->cert, .key_file = c->key, .sni = sni, .n_sni = 2};
+    struct tls_sni sni[] = {{"*.example.net", c->cert2, c->key2},
+                            {"MX.example.net", c->cert, c->key}};
+    struct tls_server_options o = {
+        .cert_file = c->cert, .key_file = c->key, .sni = sni, .n_sni = 2};
     struct tls_ctx *ctx;
 
     assert_int_equal(tls_server_new(&ctx, &o, NULL), 0);
     assert_ptr_equal(tls_find_name(ctx, "a.EXAMPLE.net"), ctx->names[0].ssl);
-    assert_ptr_equal(tls_find_name(ctx, "mx.example.net"), ctx->names[1].ssl); /* exact before wildcard */
+    assert_ptr_equal(tls_find_name(ctx, "mx.example.net"),
+                     ctx->names[1].ssl); /* exact before wildcard */
     assert_null(tls_find_name(ctx, "a.b.example.net"));
     assert_null(tls_find_name(ctx, "example.net"));
     assert_null(tls_find_name(ctx, ".example.net"));
@@ -224,8 +229,8 @@ int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
-        T(test_self_signed), T(test_server), T(test_refused), T(test_expired_is_a_warning),
-        T(test_names),       T(test_client),
+        T(test_self_signed),          T(test_server), T(test_refused),
+        T(test_expired_is_a_warning), T(test_names),  T(test_client),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
