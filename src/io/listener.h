@@ -23,6 +23,11 @@ void listen_address_format(const struct listen_address *a, char *out, size_t n);
  * "permission"). */
 int listener_bind(const struct listen_address *a, unsigned mode, struct err *err);
 
+/* Before the first listener_bind of an address: 0, or an error as of listener_bind.
+ * SO_REUSEPORT would let a second daemon of the same user take half of the connections
+ * unnoticed. Unix sockets are checked by listener_bind itself. */
+int listener_probe(const struct listen_address *a, struct err *err);
+
 struct listener;
 /* Accept on fd (owned from now on, also on error). Several loops may serve one unix socket,
  * each with its dup(2) of the descriptor; the last one removes the path. on_accept gets a new

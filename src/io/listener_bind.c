@@ -134,6 +134,27 @@ static bool ipv6_missing(void)
     return fd < 0 && errno == EAFNOSUPPORT;
 }
 
+int listener_probe(const struct listen_address *a, struct err *err)
+{
+    struct sockaddr_storage sa;
+    socklen_t n = endpoint_to_sockaddr(&a->endpoint, &sa);
+    int on = 1, only = !a->any, fd, rc = 0;
+
+    if (n == 0 || a->endpoint.port == 0 || (a->any && ipv6_missing()))
+        return 0;
+    fd = socket(sa.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return fail(err, a, "no socket");
+    /* Without SO_REUSEPORT, so that a socket of the same user's other daemon is in the way. */
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+    if (sa.ss_family == AF_INET6)
+        setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &only, sizeof(only));
+    if (bind(fd, (struct sockaddr *)&sa, n) != 0)
+        rc = fail(err, a, "cannot bind");
+    close(fd);
+    return rc;
+}
+
 int listener_bind(const struct listen_address *a, unsigned mode, struct err *err)
 {
     barid_endpoint e = a->endpoint;

@@ -168,6 +168,8 @@ static void test_reuseport_and_in_use(void **state)
     struct fixture *f = *state;
     struct listener *l = listen_on(f, bind_text("127.0.0.1:0", NULL));
     barid_endpoint at;
+    struct listen_address a = {
+        .endpoint = {.family = BARID_FAMILY_IPV4, .addr = {127, 0, 0, 1}}};
     char text[ENDPOINT_SIZE];
     struct err err;
     int fd;
@@ -177,8 +179,13 @@ static void test_reuseport_and_in_use(void **state)
     fd = bind_text(text, &err);
     assert_true(fd >= 0);
     close(fd);
+    assert_int_equal(listener_probe(&a, &err), 0); /* port 0: nothing to find */
+    a.endpoint = at;
+    assert_int_equal(listener_probe(&a, &err), BARID_EEXISTS);
+    assert_non_null(strstr(err.text, text));
     listener_del(&l);
     turn_some(f->loop);
+    assert_int_equal(listener_probe(&a, &err), 0);
     {
         struct sockaddr_in in = {.sin_family = AF_INET,
                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
