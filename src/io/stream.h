@@ -54,8 +54,7 @@ size_t stream_backlog(const struct stream *s); /* octets not yet taken by the ke
  * context, no name to verify). server_name may be NULL or an address. Input that arrived before
  * is an error, never plaintext within. */
 int stream_tls_accept(struct stream *s, struct tls_ctx *ctx);
-/* The same when the first octets of the handshake were read already (behind a PROXY header).
- * on_tls may come from within. */
+/* The same when the first octets of the handshake were read already (behind a PROXY header). */
 int stream_tls_accept_early(struct stream *s, struct tls_ctx *ctx, const void *early, size_t n);
 int stream_tls_connect(struct stream *s, struct tls_ctx *ctx, const char *server_name);
 bool stream_is_tls(const struct stream *s);

@@ -334,14 +334,20 @@ int stream_tls_accept(struct stream *s, struct tls_ctx *ctx)
 
 int stream_tls_accept_early(struct stream *s, struct tls_ctx *ctx, const void *early, size_t n)
 {
-    /* A copy: a handshake that fails calls back, and the owner may then free what early points
-     * to. */
-    char *copy = n > 0 ? mem_strdup(NULL, slice_of(early, n)) : NULL;
-    int rc = n > 0 && copy == NULL ? BARID_ENOMEM : stream_tls_accept(s, ctx);
+    struct stream_tls *t;
+    int rc = stream_tls_accept(s, ctx);
 
-    if (rc == 0 && n > 0)
-        s->layer->ops->input(s, copy, n);
-    mem_free(NULL, copy);
+    if (rc != 0 || n == 0)
+        return rc;
+    t = tls_of(s);
+    rc = buf_append(&t->kept, slice_of(early, n)); /* before what the socket still has */
+    if (rc == 0) {
+        stream_defer(s);
+        return 0;
+    }
+    s->layer = NULL;
+    s->layer_reads = false;
+    tls_del(&t->layer);
     return rc;
 }
 

@@ -297,6 +297,52 @@ static void test_cuts_and_truncation(void **state)
     }
 }
 
+/* The first flight was read already, whole or in part, as behind a PROXY header. */
+static void test_early_input(void **state)
+{
+    static const int parts[] = {1, 50, 4096};
+    struct fixture *f = *state;
+
+    for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
+        struct owner s;
+        struct hand h;
+        char early[4096];
+        int fds[2], n;
+
+        make_pair(fds);
+        owner_open(&s, f->loop, fds[0]);
+        hand_make(&h, fds[1]);
+        assert_int_equal(SSL_do_handshake(h.ssl), -1);
+        n = BIO_read(h.out, early, parts[i]);
+        assert_true(n > 0);
+        assert_int_equal(stream_tls_accept_early(s.s, f->server, early, (size_t)n), 0);
+        memset(early, 0, sizeof(early)); /* it was copied */
+        hand_send(&h, f->loop, 4096);
+        turn_some(f->loop);
+        hand_receive(&h);
+        hand_shake(&h, f->loop, 4096);
+        turn_some(f->loop);
+        assert_int_equal(s.handshakes, 1);
+        assert_true(s.tls_ok);
+        owner_close(&s);
+        hand_del(&h);
+    }
+    {
+        struct owner s;
+        int fds[2];
+
+        make_pair(fds);
+        owner_open(&s, f->loop, fds[0]);
+        assert_int_equal(stream_tls_accept_early(s.s, f->server, "EHLO x\r\n", 8), 0);
+        assert_int_equal(s.handshakes, 0); /* never from within */
+        turn_some(f->loop);
+        assert_int_equal(s.handshakes, 1);
+        assert_false(s.tls_ok);
+        owner_close(&s);
+        close(fds[1]);
+    }
+}
+
 /* Garbage within an open session breaks it once, with an error. */
 static void test_damaged_record(void **state)
 {
@@ -522,6 +568,7 @@ int main(void)
         T(test_not_tls),
         T(test_closed_during_handshake),
         T(test_cuts_and_truncation),
+        T(test_early_input),
         T(test_damaged_record),
         T(test_pause_in_the_middle),
         T(test_large_transfer),
