@@ -1,5 +1,5 @@
-/* spool/conformance_testing.h: how an implementation of interface/spool.h enters the common suite. Test
- * code only. */
+/* spool/conformance_testing.h: how an implementation of interface/spool.h enters the common
+ * suite. Test code only. */
 #ifndef SPOOL_CONFORMANCE_TESTING_H
 #define SPOOL_CONFORMANCE_TESTING_H
 

@@ -18,4 +18,42 @@ struct spool_memory_options {
 int spool_memory_open(struct spool **spool_r, const struct spool_memory_options *options,
                       struct err *e);
 
+struct io_table;
+
+/*
+ * The embedded durable log. A size or mark that is 0 takes its default.
+ */
+struct spool_log_options {
+    const char *dir; /* made when it is not there; refused when it holds something else */
+    const struct clock *clock; /* NULL = clock_system */
+    const struct rng *rng;     /* NULL = rng_system */
+    const struct log *log;     /* NULL = silent */
+    const barid_mem *mem;      /* NULL = malloc; must stand calls from several threads */
+    const struct io_table *io; /* NULL = io_table_system */
+    uint64_t segment_size;     /* of a new store: 64 MiB; a store that exists keeps its own. At
+                                  least 64 KiB */
+    unsigned spares;           /* segments written ahead, the reserve included: 2 */
+    unsigned spares_max;       /* recycled segments kept: 16 */
+    uint64_t soft_free;        /* with less free space admit says BARID_EFULL: 1 GiB */
+    uint64_t hard_free;        /* with less no segment is added: 256 MiB */
+    uint64_t clean_above; /* the cleaner works above 4 times the live octets and this: 1 GiB */
+    uint64_t id_seed;     /* no id is below it; 0 = none */
+    bool read_only;  /* `barid queue` on a stopped daemon: nothing on the disk is changed */
+    unsigned broken; /* enum spool_log_broken: leaves out a safeguard, for tests that must then
+                        fail */
+};
+enum spool_log_broken {
+    SPOOL_BROKEN_EARLY_ACK = 1, /* done before the sync */
+    SPOOL_BROKEN_NO_CRC = 2,    /* checksums are not looked at */
+    SPOOL_BROKEN_NO_NONCE = 4,  /* records of earlier lives of a segment count */
+};
+
+/*
+ * 0; BARID_ELOCKED (another process has it: its pid is in e), BARID_EVERSION (written by a
+ * newer version), BARID_EINVALID (the directory is something else), BARID_EIO, BARID_ENOMEM.
+ * Damage is no reason to fail: it is set aside in DIR/damaged, reported and counted.
+ */
+int spool_log_open(struct spool **spool_r, const struct spool_log_options *options,
+                   struct err *e);
+
 #endif
