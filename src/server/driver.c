@@ -75,6 +75,8 @@ static void pump(struct driver *d)
         return;
     }
     d->pumping = true;
+    /* What is answered or written from here on is measured from now. */
+    barid_session_tick(d->session, loop_now_ms(d->loop));
     do {
         d->again = false;
         bool moved = pump_events(d);
@@ -98,6 +100,7 @@ int driver_answer(struct driver *d, const barid_verdict *verdict)
     if (token == 0)
         return BARID_EINVALID;
     d->token = 0;
+    barid_session_tick(d->session, loop_now_ms(d->loop)); /* it may have taken long */
     int rc = barid_session_answer(d->session, token, verdict);
     pump(d);
     return rc;
