@@ -1,6 +1,6 @@
 /*
- * policy/config.c: the defaults. Each has its reason beside it in config.h or barid/session.h; the declarations that change
- * them are in declare*.c.
+ * policy/config.c: the defaults. Each has its reason beside it in config.h or barid/session.h;
+ * the declarations that change them are in declare*.c.
  */
 #include "policy/config.h"
 

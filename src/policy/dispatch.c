@@ -1,13 +1,13 @@
 /*
- * policy/dispatch.c: one event to its handlers, their verdicts to one. Knows nothing of sessions, sockets or Lua.
+ * policy/dispatch.c: one event to its handlers, their verdicts to one. Knows nothing of
+ * sessions, sockets or Lua.
  *
  * Merge:
- *   continue                                  the next handler is asked; hidden extensions (an edit) accumulate
- *   accept                                    ends the event
- *   reject tempfail discard quarantine hold disconnect
- *                                             the first of them ends the event
- *   not allowed for the event, a code of the wrong class, failed, too late
- *                                             451 4.3.0, logged with the handler's place, counted, ends the event
+ *   continue                                  the next handler is asked; hidden extensions (an
+ * edit) accumulate accept                                    ends the event reject tempfail
+ * discard quarantine hold disconnect the first of them ends the event not allowed for the
+ * event, a code of the wrong class, failed, too late 451 4.3.0, logged with the handler's
+ * place, counted, ends the event
  *
  * Life of a call:
  *
@@ -17,8 +17,9 @@
  *                              │  deadline passed ┘ (handler cancelled; a failure)
  *                              └─ policy_cancel: forgotten, nobody is called
  *
- * Invariants: a call is in the list exactly while a handler owes it an answer; the list is in order of deadlines, as every
- * call gets the same time; the timer stands at or before the first one.
+ * Invariants: a call is in the list exactly while a handler owes it an answer; the list is in
+ * order of deadlines, as every call gets the same time; the timer stands at or before the first
+ * one.
  */
 #include "policy/dispatch_int.h"
 
@@ -33,7 +34,8 @@
 /* One writer (the loop's thread), any reader: no locked instruction is needed. */
 static inline void count_up(atomic_uint_fast64_t *c)
 {
-    atomic_store_explicit(c, atomic_load_explicit(c, memory_order_relaxed) + 1, memory_order_relaxed);
+    atomic_store_explicit(c, atomic_load_explicit(c, memory_order_relaxed) + 1,
+                          memory_order_relaxed);
 }
 
 void policy_failed_verdict(enum barid_event_id event, barid_verdict *verdict_r)
@@ -46,7 +48,8 @@ void policy_failed_verdict(enum barid_event_id event, barid_verdict *verdict_r)
     };
 }
 
-/* --- the list of those that wait ------------------------------------------------------------ */
+/* --- the list of those that wait ------------------------------------------------------------
+ */
 
 static void waiting_add(struct policy *p, struct policy_call *call)
 {
@@ -79,26 +82,29 @@ static void waiting_remove(struct policy *p, struct policy_call *call)
         timer_set(p->timer, p->first != NULL ? p->first->deadline_ms : UINT64_MAX);
 }
 
-/* --- merging -------------------------------------------------------------------------------- */
+/* --- merging --------------------------------------------------------------------------------
+ */
 
-static const struct policy_handler *handler_of(const struct policy *p, const struct policy_call *call)
+static const struct policy_handler *handler_of(const struct policy *p,
+                                               const struct policy_call *call)
 {
     return &p->event[call->event].v[call->at];
 }
 
-static void log_failure(const struct policy *p, const struct policy_call *call, const char *what,
-                        barid_slice error)
+static void log_failure(const struct policy *p, const struct policy_call *call,
+                        const char *what, barid_slice error)
 {
     const struct policy_handler *h = handler_of(p, call);
     const struct session_facts *facts = call->session != NULL ? call->session->facts : NULL;
 
     log_record(p->log, LOG_LEVEL_ERROR, "policy", what,
-               LOG_CSTR("event", barid_event_info_get(call->event)->name), LOG_CSTR("hook", h->name),
-               LOG_CSTR("where", h->where), LOG_STR("error", error),
+               LOG_CSTR("event", barid_event_info_get(call->event)->name),
+               LOG_CSTR("hook", h->name), LOG_CSTR("where", h->where), LOG_STR("error", error),
                LOG_CSTR("session", facts != NULL ? facts->id : ""));
 }
 
-static void fail(struct policy *p, struct policy_call *call, const char *what, barid_slice error)
+static void fail(struct policy *p, struct policy_call *call, const char *what,
+                 barid_slice error)
 {
     count_up(&p->count[call->event].errors);
     log_failure(p, call, what, error);
@@ -165,16 +171,17 @@ static void explain(const struct policy *p, const struct policy_call *call)
 
     if (call->mail == NULL)
         return;
-    explain_add(&call->mail->explain, &(struct explain_entry){
-        .event = call->event,
-        .verdict = call->verdict.kind,
-        .rcpt_index = call->rcpt != NULL ? (uint32_t)call->rcpt->index : UINT32_MAX,
-        .at_us = clock_wall_us(clock),
-        .code = call->verdict.code,
-        .handler = slice_str(h->name),
-        .where = call->where.n > 0 ? call->where : slice_str(h->where),
-        .text = call->failed ? call->error : call->verdict.text,
-    });
+    explain_add(&call->mail->explain,
+                &(struct explain_entry){
+                    .event = call->event,
+                    .verdict = call->verdict.kind,
+                    .rcpt_index = call->rcpt != NULL ? (uint32_t)call->rcpt->index : UINT32_MAX,
+                    .at_us = clock_wall_us(clock),
+                    .code = call->verdict.code,
+                    .handler = slice_str(h->name),
+                    .where = call->where.n > 0 ? call->where : slice_str(h->where),
+                    .text = call->failed ? call->error : call->verdict.text,
+                });
 }
 
 /* What handler `at` said. True when the event is decided. */
@@ -191,7 +198,8 @@ static bool merge(struct policy *p, struct policy_call *call)
 static enum policy_outcome answered(struct policy *p, struct policy_call *call)
 {
     if (barid_event_info_get(call->event)->kind == BARID_KIND_OBSERVE)
-        call->verdict = (barid_verdict){0}; /* it cannot change anything: a failure was logged and counted */
+        call->verdict = (barid_verdict){
+            0}; /* it cannot change anything: a failure was logged and counted */
     call->verdict.hide_extensions = call->hidden;
     count_up(&p->count[call->event].verdicts[call->verdict.kind]);
     return POLICY_ANSWERED;
@@ -284,10 +292,11 @@ static void on_deadline(void *user)
     policy_unref(&p);
 }
 
-/* --- making one ----------------------------------------------------------------------------- */
+/* --- making one -----------------------------------------------------------------------------
+ */
 
-int policy_new_mem(struct policy **p_r, struct loop *loop, const struct log *log, uint32_t hook_ms, uint64_t version,
-                   const barid_mem *mem)
+int policy_new_mem(struct policy **p_r, struct loop *loop, const struct log *log,
+                   uint32_t hook_ms, uint64_t version, const barid_mem *mem)
 {
     struct policy *p = mem_zalloc(mem, sizeof(*p));
 
@@ -309,7 +318,8 @@ int policy_new_mem(struct policy **p_r, struct loop *loop, const struct log *log
     return 0;
 }
 
-int policy_new(struct policy **p_r, struct loop *loop, const struct log *log, uint32_t hook_ms, uint64_t version)
+int policy_new(struct policy **p_r, struct loop *loop, const struct log *log, uint32_t hook_ms,
+               uint64_t version)
 {
     return policy_new_mem(p_r, loop, log, hook_ms, version, NULL);
 }
@@ -339,7 +349,8 @@ int policy_add(struct policy *p, const struct policy_handler *handler)
     size_t i;
     int rc;
 
-    if (id <= BARID_EVENT_NONE || id >= BARID_EVENTS || barid_event_info_get(id)->kind == BARID_KIND_HOST)
+    if (id <= BARID_EVENT_NONE || id >= BARID_EVENTS ||
+        barid_event_info_get(id)->kind == BARID_KIND_HOST)
         return BARID_EINVALID;
     e = &p->event[id];
     if ((rc = make_room(p, e)) < 0)
@@ -388,7 +399,8 @@ void policy_unref(struct policy **p)
     mem_free(gone->mem, gone);
 }
 
-/* --- sessions ------------------------------------------------------------------------------- */
+/* --- sessions -------------------------------------------------------------------------------
+ */
 
 struct policy_session *policy_session_new(struct policy *p, struct session_facts *facts)
 {
@@ -401,6 +413,18 @@ struct policy_session *policy_session_new(struct policy *p, struct session_facts
     return s;
 }
 
+void policy_session_clear(struct policy *p, struct policy_session *s)
+{
+    if (p->script.session_del != NULL)
+        p->script.session_del(p->script.user, s);
+    if (s->vars != NULL)
+        arena_deinit(&s->vars->arena);
+    mem_free(p->mem, s->vars);
+    mem_free(p->mem, s->rcpts);
+    mem_wipe(s->text, s->text_cap); /* it may have held a secret */
+    mem_free(p->mem, s->text);
+}
+
 void policy_session_del(struct policy_session **s)
 {
     struct policy_session *gone = *s;
@@ -410,8 +434,7 @@ void policy_session_del(struct policy_session **s)
     if (gone == NULL)
         return;
     p = gone->policy;
-    if (p->script.session_del != NULL)
-        p->script.session_del(p->script.user, gone);
+    policy_session_clear(p, gone);
     mem_free(p->mem, gone);
     policy_unref(&p);
 }
@@ -424,7 +447,8 @@ void policy_mail_over(struct policy_session *s, struct mail *m)
         script->mail_over(script->user, s, m);
 }
 
-/* --- statistics ----------------------------------------------------------------------------- */
+/* --- statistics -----------------------------------------------------------------------------
+ */
 
 static uint64_t read_count(const atomic_uint_fast64_t *c)
 {

@@ -1,5 +1,6 @@
 /*
- * policy/dispatch_int.h: the insides of a policy, for the files of this folder: what a script engine hangs onto it.
+ * policy/dispatch_int.h: the insides of a policy, for the files of this folder: what a script
+ * engine hangs onto it.
  */
 #ifndef POLICY_DISPATCH_INT_H
 #define POLICY_DISPATCH_INT_H
@@ -19,22 +20,25 @@ struct policy_script {
     void *user;
 };
 
-/* Registry references of a script to one recipient's object. */
-struct policy_rcpt_ref {
-    const struct rcpt *rcpt;
+/* A script object and the registry reference that keeps it. */
+struct policy_ref {
+    void *object; /* NULL = none was made */
+    const void *of;
     int ref;
 };
 
 struct policy_session {
     struct policy *policy;
     struct session_facts *facts;
-    /* Script objects, made when a hook first gets one. 0 = none. */
-    int session_ref, mail_ref;
-    struct mail *mail;              /* whose object mail_ref is */
-    struct policy_rcpt_ref *rcpts;  /* of that mail, by index */
+    /* Script objects, made when a hook first gets one. */
+    struct policy_ref self, mail;
+    struct policy_ref *rcpts; /* of that mail, by index */
     size_t n_rcpts, cap_rcpts;
-    struct policy_vars *vars;       /* session.vars, when used */
-    char *text;                     /* what the last verdict's slices point into */
+    struct policy_vars {
+        struct arena arena;
+        struct vars vars;
+    } * vars;   /* session.vars, when used */
+    char *text; /* what the last verdict's slices point into */
     size_t text_cap;
 };
 
@@ -56,15 +60,18 @@ struct policy {
     const struct log *log;
     uint32_t hook_ms;
     uint64_t version, events;
-    struct arena strings;             /* of the handlers */
-    struct policy_call *first, *last; /* that wait, earliest deadline first: all get the same time */
+    struct arena strings; /* of the handlers */
+    struct policy_call *first,
+        *last; /* that wait, earliest deadline first: all get the same time */
     struct policy_event event[BARID_EVENTS];
     struct policy_counters count[BARID_EVENTS];
     struct policy_script script;
 };
 
+/* Everything of a session but itself. */
+void policy_session_clear(struct policy *p, struct policy_session *s);
 /* As policy_new, allocating from mem. */
-int policy_new_mem(struct policy **p_r, struct loop *loop, const struct log *log, uint32_t hook_ms, uint64_t version,
-                   const barid_mem *mem);
+int policy_new_mem(struct policy **p_r, struct loop *loop, const struct log *log,
+                   uint32_t hook_ms, uint64_t version, const barid_mem *mem);
 
 #endif

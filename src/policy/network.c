@@ -21,9 +21,11 @@ static bool network_has(const struct network *n, const barid_endpoint *e)
 {
     if (e->family == n->family)
         return e->family == BARID_FAMILY_UNIX || bits_equal(n->addr, e->addr, n->bits);
-    /* A dual-stack socket shows IPv4 clients as ::ffff:192.0.2.1: the same client, so the same networks. */
+    /* A dual-stack socket shows IPv4 clients as ::ffff:192.0.2.1: the same client, so the same
+     * networks. */
     return e->family == BARID_FAMILY_IPV6 && n->family == BARID_FAMILY_IPV4 &&
-           memcmp(e->addr, v4_mapped, sizeof(v4_mapped)) == 0 && bits_equal(n->addr, e->addr + 12, n->bits);
+           memcmp(e->addr, v4_mapped, sizeof(v4_mapped)) == 0 &&
+           bits_equal(n->addr, e->addr + 12, n->bits);
 }
 
 bool network_contains(const struct network_list *l, const barid_endpoint *e)
@@ -58,8 +60,10 @@ int network_parse(barid_slice text, struct network *n_r, struct err *err)
         return 0;
     }
     if (addr.n == 0 || addr.n >= sizeof(copy) || memchr(addr.p, 0, addr.n) != NULL)
-        return err_set(err, BARID_ESYNTAX, "'%.*s' is not an address block, write 192.0.2.0/24, 2001:db8::/32 or unix",
-                       (int)(text.n < 64 ? text.n : 64), text.p != NULL ? text.p : "");
+        return err_set(
+            err, BARID_ESYNTAX,
+            "'%.*s' is not an address block, write 192.0.2.0/24, 2001:db8::/32 or unix",
+            (int)(text.n < 64 ? text.n : 64), text.p != NULL ? text.p : "");
     memcpy(copy, addr.p, addr.n);
     copy[addr.n] = '\0';
     if (inet_pton(AF_INET, copy, n.addr) == 1)
@@ -67,15 +71,20 @@ int network_parse(barid_slice text, struct network *n_r, struct err *err)
     else if (inet_pton(AF_INET6, copy, n.addr) == 1)
         n.family = BARID_FAMILY_IPV6;
     else
-        return err_set(err, BARID_ESYNTAX, "'%s' is not an IP address, write 192.0.2.0/24, 2001:db8::/32 or unix", copy);
+        return err_set(err, BARID_ESYNTAX,
+                       "'%s' is not an IP address, write 192.0.2.0/24, 2001:db8::/32 or unix",
+                       copy);
     width = n.family == BARID_FAMILY_IPV4 ? 32 : 128;
     bits = width;
     if (slash < text.n && slice_u64(slice_from(text, slash + 1), width, &bits) < 0)
-        return err_set(err, BARID_ESYNTAX, "'%.*s': the prefix length must be a number from 0 to %u", (int)text.n, text.p, width);
+        return err_set(err, BARID_ESYNTAX,
+                       "'%.*s': the prefix length must be a number from 0 to %u", (int)text.n,
+                       text.p, width);
     n.bits = (unsigned)bits;
     /* 192.0.2.7/24 is a slip of the pen or a misunderstanding, and both deserve to be seen. */
     if (!host_bits_clear(&n, width))
-        return err_set(err, BARID_ESYNTAX, "'%.*s' has bits set beyond its prefix of %u", (int)text.n, text.p, n.bits);
+        return err_set(err, BARID_ESYNTAX, "'%.*s' has bits set beyond its prefix of %u",
+                       (int)text.n, text.p, n.bits);
     *n_r = n;
     return 0;
 }

@@ -1,4 +1,5 @@
-/* policy/network_test.c: address blocks: what parses, what it contains, what is refused and how. */
+/* policy/network_test.c: address blocks: what parses, what it contains, what is refused and
+ * how. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -55,7 +56,8 @@ static void test_contains(void **state)
         if (network_contains(&(struct network_list){&n, 1}, &e) != rows[i].in)
             fail_msg("%s in %s", rows[i].address, rows[i].block);
     }
-    assert_false(network_contains(&(struct network_list){0}, &(barid_endpoint){.family = BARID_FAMILY_UNIX}));
+    assert_false(network_contains(&(struct network_list){0},
+                                  &(barid_endpoint){.family = BARID_FAMILY_UNIX}));
 }
 
 static void test_refused(void **state)
@@ -85,7 +87,8 @@ static void test_refused(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_contains), cmocka_unit_test(test_refused)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_contains),
+                                       cmocka_unit_test(test_refused)};
 
     return cmocka_run_group_tests_name("network", tests, NULL, NULL);
 }

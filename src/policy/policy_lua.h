@@ -19,6 +19,7 @@ struct policy_services {
     struct shared *shared; /* the cross-worker table */
     const struct log *log;
     const struct config *config; /* borrowed for the life of the policy */
+    const barid_mem *mem;        /* NULL = malloc */
 };
 
 /* text: the file's contents as config_load read it (the same for every worker: a file changed between two reads must not

@@ -1,10 +1,11 @@
 /*
- * policy/shared.c: the table that all workers see. One lock: an operation is some hundred nanoseconds, a worker does a
- * handful of them per mail.
+ * policy/shared.c: the table that all workers see. One lock: an operation is some hundred
+ * nanoseconds, a worker does a handful of them per mail.
  *
- * Invariants (under the lock): every entry is in the map exactly once; entries with an expiry, and only they, are in the
- * heap, whose root expires first, and entry->at is their place in it; bytes is the sum of the entries' sizes and never above
- * max. An entry past its time is gone for every caller, whether or not it was freed yet.
+ * Invariants (under the lock): every entry is in the map exactly once; entries with an expiry,
+ * and only they, are in the heap, whose root expires first, and entry->at is their place in it;
+ * bytes is the sum of the entries' sizes and never above max. An entry past its time is gone
+ * for every caller, whether or not it was freed yet.
  */
 #include "policy/shared.h"
 
@@ -35,7 +36,8 @@ struct shared {
 /* Map slot, entry, heap place: what a key costs beside its octets. */
 #define ENTRY_COST (sizeof(struct entry) + 64)
 
-int shared_new(struct shared **s_r, const struct clock *clock, size_t max_bytes, const uint64_t seed[2])
+int shared_new(struct shared **s_r, const struct clock *clock, size_t max_bytes,
+               const uint64_t seed[2])
 {
     struct shared *s = mem_zalloc(NULL, sizeof(*s));
 
@@ -75,7 +77,8 @@ void shared_del(struct shared **s)
     mem_free(NULL, gone);
 }
 
-/* --- the heap of expiries ------------------------------------------------------------------- */
+/* --- the heap of expiries -------------------------------------------------------------------
+ */
 
 static void heap_place(struct shared *s, size_t at, struct entry *e)
 {
@@ -102,7 +105,8 @@ static void heap_down(struct shared *s, size_t at)
         size_t child = 2 * at + 1;
         if (child >= s->n_heap)
             break;
-        if (child + 1 < s->n_heap && s->heap[child + 1]->expires_ms < s->heap[child]->expires_ms)
+        if (child + 1 < s->n_heap &&
+            s->heap[child + 1]->expires_ms < s->heap[child]->expires_ms)
             child++;
         if (s->heap[child]->expires_ms >= e->expires_ms)
             break;
@@ -142,7 +146,8 @@ static int heap_reserve(struct shared *s)
     return 0;
 }
 
-/* --- entries -------------------------------------------------------------------------------- */
+/* --- entries --------------------------------------------------------------------------------
+ */
 
 static void entry_drop(struct shared *s, struct entry *e)
 {
@@ -273,7 +278,8 @@ void shared_remove(struct shared *s, barid_slice key)
     pthread_mutex_unlock(&s->lock);
 }
 
-int shared_add(struct shared *s, barid_slice key, int64_t delta, uint64_t ttl_ms, int64_t *value_r)
+int shared_add(struct shared *s, barid_slice key, int64_t delta, uint64_t ttl_ms,
+               int64_t *value_r)
 {
     uint64_t now = lock(s);
     struct entry *e = map_get(&s->map, key);
@@ -285,7 +291,8 @@ int shared_add(struct shared *s, barid_slice key, int64_t delta, uint64_t ttl_ms
     } else if (e->value.type != VAR_INT) {
         rc = BARID_EINVALID;
     } else if (__builtin_add_overflow(e->value.num, delta, &e->value.num)) {
-        e->value.num = delta < 0 ? INT64_MIN : INT64_MAX; /* a counter that is full stays full */
+        e->value.num =
+            delta < 0 ? INT64_MIN : INT64_MAX; /* a counter that is full stays full */
         *value_r = e->value.num;
     } else {
         *value_r = e->value.num;

@@ -15,7 +15,8 @@ static const uint64_t seed[2] = {1, 2};
 
 static int set_str(struct shared *s, const char *key, const char *text, uint64_t ttl)
 {
-    return shared_set(s, &(struct var){.key = slice_str(key), .type = VAR_STR, .str = slice_str(text)}, ttl);
+    return shared_set(
+        s, &(struct var){.key = slice_str(key), .type = VAR_STR, .str = slice_str(text)}, ttl);
 }
 
 static int get(struct shared *s, const char *key, struct arena *a, struct var *v)
@@ -38,7 +39,9 @@ static void test_values(void **state)
     assert_int_equal(get(s, "a", &a, &v), 0);
     assert_int_equal(v.type, VAR_STR);
     assert_true(slice_eq(v.str, BARID_S("two")));
-    assert_int_equal(shared_set(s, &(struct var){.key = BARID_S("b"), .type = VAR_BOOL, .flag = true}, 0), 0);
+    assert_int_equal(
+        shared_set(s, &(struct var){.key = BARID_S("b"), .type = VAR_BOOL, .flag = true}, 0),
+        0);
     assert_int_equal(get(s, "b", &a, &v), 0);
     assert_true(v.type == VAR_BOOL && v.flag);
     shared_remove(s, BARID_S("a"));
@@ -89,7 +92,8 @@ static void test_expiry(void **state)
     for (unsigned at = 1; at <= 500; at++) {
         clock_fake_advance(&clock, 1);
         snprintf(key, sizeof(key), "k%u", at - 1);
-        assert_int_equal(get(s, key, &a, &v), BARID_ENOTFOUND); /* its time is up this very millisecond */
+        assert_int_equal(get(s, key, &a, &v),
+                         BARID_ENOTFOUND); /* its time is up this very millisecond */
         snprintf(key, sizeof(key), "k%u", at);
         assert_int_equal(get(s, key, &a, &v), at < 500 ? 0 : BARID_ENOTFOUND);
     }
@@ -133,7 +137,8 @@ static void test_limit(void **state)
     assert_int_equal(get(s, "k0", &a, &v), BARID_ENOTFOUND);
     assert_int_equal(get(s, "k49", &a, &v), 0);
     assert_int_equal(get(s, "forever", &a, &v), 0);
-    for (unsigned i = 0; (rc = set_str(s, (snprintf(key, sizeof(key), "p%u", i), key), big, 0)) == 0; i++)
+    for (unsigned i = 0;
+         (rc = set_str(s, (snprintf(key, sizeof(key), "p%u", i), key), big, 0)) == 0; i++)
         assert_true(i < 10);
     assert_int_equal(rc, BARID_EFULL);
     assert_int_equal(get(s, "p0", &a, &v), 0);
@@ -185,8 +190,9 @@ static void test_threads(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_values), cmocka_unit_test(test_counters), cmocka_unit_test(test_expiry),
-        cmocka_unit_test(test_limit), cmocka_unit_test(test_threads),
+        cmocka_unit_test(test_values),  cmocka_unit_test(test_counters),
+        cmocka_unit_test(test_expiry),  cmocka_unit_test(test_limit),
+        cmocka_unit_test(test_threads),
     };
 
     return cmocka_run_group_tests_name("shared", tests, NULL, NULL);
