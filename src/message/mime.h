@@ -24,10 +24,16 @@ void mime_library_init(void);
 
 /* message: whole (header, blank line, body), stays borrowed while the tree lives. 0, BARID_ELIMIT, BARID_ESYNTAX, BARID_ENOMEM. */
 int mime_parse(struct mime **m_r, barid_slice message, struct err *err);
+/* The same with our share of the memory from mem (NULL = malloc); GMime's comes from GLib. */
+int mime_parse_mem(struct mime **m_r, const barid_mem *mem, barid_slice message, struct err *err);
 void mime_del(struct mime **m);
 const struct mime_part *mime_root(const struct mime *m);
 
-/* Slices live as long as the tree. Header values are RFC 2047 decoded, RFC 2231 parameters joined, UTF-8. */
+/*
+ * Slices live as long as the tree; one tree, one thread at a time. All text is valid UTF-8: header values RFC 2047 decoded,
+ * RFC 2231 parameters joined. Children: the parts of a multipart; the embedded message of a message/rfc822 (its root
+ * part). A root part has the header fields of its message, in their order.
+ */
 barid_slice mime_type(const struct mime_part *p);       /* "text/plain", lower case */
 barid_slice mime_charset(const struct mime_part *p);    /* empty = none */
 barid_slice mime_file_name(const struct mime_part *p);  /* empty = none */
@@ -39,7 +45,10 @@ const struct mime_part *mime_child(const struct mime_part *p, size_t i);
 size_t mime_header_count(const struct mime_part *p);
 void mime_header(const struct mime_part *p, size_t i, barid_slice *name_r, barid_slice *value_r);
 barid_slice mime_header_get(const struct mime_part *p, barid_slice name); /* first, decoded; empty = none */
-/* Transfer encoding undone; text parts converted to UTF-8 when as_utf8. Cached. 0, BARID_ENOMEM, BARID_ELIMIT. */
+#define MIME_TEXT_MAX (2u * MIME_SIZE_MAX) /* of one part in UTF-8: a one-octet charset may double or triple */
+/* Transfer encoding undone; text parts converted to UTF-8 when as_utf8, with U+FFFD for what is not in their charset
+ * (an unknown charset is read as UTF-8). A multipart has none; an embedded message is given whole. Cached.
+ * 0, BARID_ENOMEM, BARID_ELIMIT. */
 int mime_data(const struct mime_part *p, bool as_utf8, barid_slice *data_r);
 
 #endif
