@@ -46,7 +46,7 @@ enum barid_client_stage client_stage(const struct barid_client *c)
     return c->replied <= c->mail->n_rcpts ? BARID_STAGE_RCPT : BARID_STAGE_DATA;
 }
 
-/* --- time ----------------------------------------------------------------------------------- */
+/* --- time --------------------------------------------------------------------------------- */
 
 static uint32_t or_default(uint32_t ms, uint32_t fallback)
 {
@@ -117,7 +117,7 @@ void barid_client_tick(barid_client *c, uint64_t now_ms)
         client_lost(c, BARID_ETIMEOUT);
 }
 
-/* --- life ----------------------------------------------------------------------------------- */
+/* --- life --------------------------------------------------------------------------------- */
 
 static bool config_right(const barid_client_config *k)
 {
@@ -128,8 +128,8 @@ static bool config_right(const barid_client_config *k)
            k->tls <= BARID_CLIENT_TLS_REQUIRED;
 }
 
-int barid_client_new(barid_client **c_r, const barid_client_config *config, const barid_mem *mem,
-                     uint64_t now_ms)
+int barid_client_new(barid_client **c_r, const barid_client_config *config,
+                     const barid_mem *mem, uint64_t now_ms)
 {
     struct barid_client *c;
 
@@ -170,7 +170,7 @@ void barid_client_del(barid_client **cp)
     mem_free(c->mem, c);
 }
 
-/* --- input ---------------------------------------------------------------------------------- */
+/* --- input -------------------------------------------------------------------------------- */
 
 int barid_client_feed(barid_client *c, const void *p, size_t n, uint64_t now_ms)
 {
@@ -251,7 +251,7 @@ static bool advance(struct barid_client *c)
     return c->pending != 0;
 }
 
-/* --- events --------------------------------------------------------------------------------- */
+/* --- events ------------------------------------------------------------------------------- */
 
 static bool take_transcript(struct barid_client *c, barid_client_event *e)
 {
@@ -274,7 +274,8 @@ static void put_answer(barid_client_event *e, const struct client_answer *a)
 {
     e->stage = a->stage;
     e->error = a->error;
-    e->reply = (barid_reply){.code = a->code, .enhanced = slice_str(a->enhanced), .text = a->text};
+    e->reply =
+        (barid_reply){.code = a->code, .enhanced = slice_str(a->enhanced), .text = a->text};
 }
 
 static bool take_result(struct barid_client *c, barid_client_event *e)
@@ -296,8 +297,8 @@ static bool take_result(struct barid_client *c, barid_client_event *e)
 
 static bool take_pending(struct barid_client *c, barid_client_event *e)
 {
-    static const enum barid_client_event_id order[] = {BARID_CLIENT_DONE, BARID_CLIENT_READY,
-                                                       BARID_CLIENT_WANT_BODY, BARID_CLIENT_CLOSED};
+    static const enum barid_client_event_id order[] = {
+        BARID_CLIENT_DONE, BARID_CLIENT_READY, BARID_CLIENT_WANT_BODY, BARID_CLIENT_CLOSED};
 
     for (size_t i = 0; i < sizeof(order) / sizeof(order[0]); i++) {
         if (!(c->pending & 1u << order[i]))
@@ -323,7 +324,7 @@ int barid_client_next(barid_client *c, barid_client_event *event_r)
     return 0;
 }
 
-/* --- output --------------------------------------------------------------------------------- */
+/* --- output ------------------------------------------------------------------------------- */
 
 size_t barid_client_output(barid_client *c, const uint8_t **p_r)
 {

@@ -37,7 +37,8 @@ static const char *choose(struct barid_client *c)
     uint32_t allowed = c->tls ? c->config->mechanisms_secure : c->config->mechanisms_plain;
 
     for (size_t i = 0; i < sizeof(strongest) / sizeof(strongest[0]); i++)
-        if ((allowed & c->offered & 1u << strongest[i].id) && can_carry(strongest[i].id, c->config)) {
+        if ((allowed & c->offered & 1u << strongest[i].id) &&
+            can_carry(strongest[i].id, c->config)) {
             c->mechanism = strongest[i].id;
             return strongest[i].name;
         }

@@ -1,9 +1,9 @@
 /*
  * smtp/client_body.c: the message as it goes on the wire.
  *
- * Every CR that leaves is followed by LF and every LF preceded by CR; a line that begins with a dot
- * gets another one in DATA. So the only CRLF.CRLF that a server of any opinion can see is ours
- * (RFC 5321 4.1.1.4, 4.5.2). BINARYMIME is passed as it is: it has no lines (RFC 3030 3).
+ * Every CR that leaves is followed by LF and every LF preceded by CR; a line that begins with a
+ * dot gets another one in DATA. So the only CRLF.CRLF that a server of any opinion can see is
+ * ours (RFC 5321 4.1.1.4, 4.5.2). BINARYMIME is passed as it is: it has no lines (RFC 3030 3).
  */
 #include "smtp/client_int.h"
 
@@ -17,7 +17,8 @@ static int put_newline(struct barid_client *c, struct buf *out)
 
 static int bare_newline(struct barid_client *c, struct buf *out)
 {
-    return c->config->bare_newline == BARID_BARE_NORMALISE ? put_newline(c, out) : BARID_ESYNTAX;
+    return c->config->bare_newline == BARID_BARE_NORMALISE ? put_newline(c, out)
+                                                           : BARID_ESYNTAX;
 }
 
 /* Octets without CR and LF. */

@@ -1,7 +1,7 @@
 /*
- * smtp/client_data.c: the message itself, by DATA or BDAT (RFC 3030), and what the server says to
- * it: one reply in SMTP, one per accepted recipient in LMTP (RFC 2033 4.2), with PRDR a 353, one
- * per accepted recipient, and one for all.
+ * smtp/client_data.c: the message itself, by DATA or BDAT (RFC 3030), and what the server says
+ * to it: one reply in SMTP, one per accepted recipient in LMTP (RFC 2033 4.2), with PRDR a 353,
+ * one per accepted recipient, and one for all.
  *
  * BDAT chunks go out ahead of their replies, up to CLIENT_CHUNKS, but in LMTP and PRDR one at a
  * time: what replies follow a last chunk whose forerunner failed is not settled.
@@ -44,7 +44,8 @@ static void show_size(struct barid_client *c, size_t n)
     client_transcript(c, false, slice_str(text));
 }
 
-/* The message cannot be sent. In DATA nothing but closing can stop it; between chunks RSET can. */
+/* The message cannot be sent. In DATA nothing but closing can stop it; between chunks RSET
+ * can. */
 static void body_refused(struct barid_client *c)
 {
     client_decide_local(c, 550, "5.6.11", "the message has a bare CR or LF");
@@ -137,7 +138,7 @@ void client_reply_body(struct barid_client *c)
         client_lost(c, BARID_ESYNTAX);
 }
 
-/* --- replies to the whole --------------------------------------------------------------------- */
+/* --- replies to the whole ----------------------------------------------------------------- */
 
 /* The next recipient that waits for a reply, or n_rcpts. */
 static size_t next_waiting(const struct barid_client *c, size_t at)
@@ -157,7 +158,8 @@ static bool recipient_reply(struct barid_client *c)
     return next_waiting(c, c->final) == c->mail->n_rcpts;
 }
 
-/* The last reply of PRDR, for the message as a whole: a refusal takes back what was accepted. */
+/* The last reply of PRDR, for the message as a whole: a refusal takes back what was
+ * accepted. */
 static void prdr_end(struct barid_client *c)
 {
     if (c->reply.code / 100 != 2)

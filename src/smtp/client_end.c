@@ -1,8 +1,8 @@
 /*
  * smtp/client_end.c: what became of each recipient, and how a mail or the session ends.
  *
- * A recipient is decided once; later replies never change it, except that until the last reply of
- * PRDR what was accepted can be taken back.
+ * A recipient is decided once; later replies never change it, except that until the last reply
+ * of PRDR what was accepted can be taken back.
  */
 #include "smtp/client_int.h"
 
@@ -51,7 +51,8 @@ void client_decide_all(struct barid_client *c, enum barid_client_stage stage)
 void client_decide_local(struct barid_client *c, uint16_t code, const char *enhanced,
                          const char *text)
 {
-    struct client_answer a = {.stage = BARID_STAGE_LOCAL, .code = code, .text = slice_str(text)};
+    struct client_answer a = {
+        .stage = BARID_STAGE_LOCAL, .code = code, .text = slice_str(text)};
 
     memcpy(a.enhanced, enhanced, strlen(enhanced) + 1);
     decide_rest(c, &a);
@@ -95,8 +96,8 @@ static void close_now(struct barid_client *c)
 
 void client_lost(struct barid_client *c, int error)
 {
-    struct client_answer a = {.stage = client_stage(c), .error = error,
-                              .text = slice_str(barid_strerror(error))};
+    struct client_answer a = {
+        .stage = client_stage(c), .error = error, .text = slice_str(barid_strerror(error))};
 
     if (c->phase == PHASE_CLOSED)
         return;
@@ -144,8 +145,8 @@ void client_give_up(struct barid_client *c, int error, const char *text)
     if (error == 0)
         closed_from_reply(c);
     else
-        c->closed = (struct client_answer){.stage = client_stage(c), .error = error,
-                                           .text = slice_str(text)};
+        c->closed = (struct client_answer){
+            .stage = client_stage(c), .error = error, .text = slice_str(text)};
     client_leave(c);
 }
 

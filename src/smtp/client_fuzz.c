@@ -1,7 +1,8 @@
 /*
- * smtp/client_fuzz.c: a server that says anything. The first octets choose the configuration; the
- * rest are its replies, fed whole and byte by byte. Each mail that was begun is DONE after exactly one
- * RESULT per recipient, the session ends when the connection does, and both ways agree.
+ * smtp/client_fuzz.c: a server that says anything. The first octets choose the configuration;
+ * the rest are its replies, fed whole and byte by byte. Each mail that was begun is DONE after
+ * exactly one RESULT per recipient, the session ends when the connection does, and both ways
+ * agree.
  */
 #include <stdlib.h>
 
@@ -80,8 +81,8 @@ static void pump(struct host *h)
     } while (n > 0);
 }
 
-static void run(const barid_client_config *config, const barid_client_mail *mail, barid_slice in,
-                size_t piece, struct buf *log)
+static void run(const barid_client_config *config, const barid_client_mail *mail,
+                barid_slice in, size_t piece, struct buf *log)
 {
     struct host h = {.mail = mail};
 
@@ -104,8 +105,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static const barid_client_rcpt rcpts[RCPTS] = {
         {.address = {"b@x", 3}}, {.address = {"c@x", 3}}, {.address = {"d@x", 3}}};
-    barid_client_config config = {.size = sizeof(config), .helo = BARID_S("me"), .random = fill,
-                                  .password = BARID_S("pw"), .mechanisms_plain = 0xff,
+    barid_client_config config = {.size = sizeof(config),
+                                  .helo = BARID_S("me"),
+                                  .random = fill,
+                                  .password = BARID_S("pw"),
+                                  .mechanisms_plain = 0xff,
                                   .mechanisms_secure = 0xff};
     barid_client_mail mail = {.sender = BARID_S("a@x"), .rcpts = rcpts, .n_rcpts = RCPTS};
     struct buf whole, bytes;
@@ -124,7 +128,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     mail.params.body = (enum barid_body_type)(data[1] & 3);
     run(&config, &mail, slice_of(data + 2, size - 2), size, &whole);
     run(&config, &mail, slice_of(data + 2, size - 2), 1, &bytes);
-    /* What follows the reply to STARTTLS is dropped with the piece it came in: then they may differ. */
+    /* What follows the reply to STARTTLS is dropped with the piece it came in: then they may
+     * differ. */
     must(tls || slice_eq(buf_slice(&whole), buf_slice(&bytes)));
     buf_deinit(&whole);
     buf_deinit(&bytes);

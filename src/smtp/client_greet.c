@@ -31,7 +31,7 @@ void client_reply_greeting(struct barid_client *c)
         client_ehlo(c);
 }
 
-/* --- extensions ----------------------------------------------------------------------------- */
+/* --- extensions --------------------------------------------------------------------------- */
 
 static void take_mechanisms(struct barid_client *c, barid_slice list)
 {
@@ -85,7 +85,8 @@ static void take_keyword(struct barid_client *c, barid_slice keyword, barid_slic
         c->size_limit = 0;
 }
 
-/* ehlo-keyword [SP params]; "AUTH=LOGIN" is an old form that some servers still give besides. */
+/* ehlo-keyword [SP params]; "AUTH=LOGIN" is an old form that some servers still give
+ * besides. */
 static barid_slice cut_keyword(barid_slice line, barid_slice *value_r)
 {
     size_t n = 0;
@@ -133,7 +134,7 @@ bool barid_client_extension(const barid_client *c, barid_slice keyword, barid_sl
     return false;
 }
 
-/* --- after EHLO or HELO --------------------------------------------------------------------- */
+/* --- after EHLO or HELO ------------------------------------------------------------------- */
 
 static void greeted(struct barid_client *c)
 {

@@ -11,7 +11,7 @@
  *   client_body.c   line ends and dots of the message
  *
  *   GREETING -> EHLO [-> HELO] [-> STARTTLS -> TLS -> EHLO] [-> AUTH] -> READY
- *   READY -> ENVELOPE -> BODY -> FINAL -> READY, by way of RSET where the server holds half a mail
+ *   READY -> ENVELOPE -> BODY -> FINAL -> READY, or RSET first where the server has half a mail
  *   any -> QUIT -> CLOSED, any -> CLOSED
  */
 #ifndef SMTP_CLIENT_INT_H
@@ -110,8 +110,8 @@ struct barid_client {
 void client_enter(struct barid_client *c, enum client_phase phase); /* and set the deadline */
 enum barid_client_stage client_stage(const struct barid_client *c);
 
-/* client_out.c: a line without CRLF. shown: for the transcript where it holds a secret, else empty.
- * When memory fails the session is lost; nothing needs to be checked. */
+/* client_out.c: a line without CRLF. shown: for the transcript where it holds a secret, else
+ * empty. When memory fails the session is lost; nothing needs to be checked. */
 void client_line(struct barid_client *c, barid_slice line, barid_slice shown);
 void client_fmt(struct barid_client *c, const char *fmt, ...) BARID_PRINTF(2, 3);
 void client_transcript(struct barid_client *c, bool from_server, barid_slice line);
@@ -121,7 +121,8 @@ void client_transcript_reply(struct barid_client *c);
 /* The reply at hand becomes the answer of one, or of every undecided recipient. */
 void client_decide(struct barid_client *c, size_t rcpt, enum barid_client_stage stage);
 void client_decide_all(struct barid_client *c, enum barid_client_stage stage);
-void client_decide_local(struct barid_client *c, uint16_t code, const char *enhanced, const char *text);
+void client_decide_local(struct barid_client *c, uint16_t code, const char *enhanced,
+                         const char *text);
 /* PRDR: what was accepted one by one is undecided until the last reply. */
 void client_take_back(struct barid_client *c);
 void client_finish(struct barid_client *c, bool rset); /* the mail is over */

@@ -1,9 +1,10 @@
 /*
  * smtp/client_mail.c: the envelope: MAIL, RCPT and DATA as one sequence.
  *
- * Positions: 0 is MAIL, 1 to n the recipients, n + 1 DATA (none with BDAT, whose chunks wait for the
- * replies to RCPT: a message for nobody is not sent). `sent` and `replied` walk it. With PIPELINING
- * sent runs ahead as far as the output window lets it (RFC 2920 3.1), without by one.
+ * Positions: 0 is MAIL, 1 to n the recipients, n + 1 DATA (none with BDAT, whose chunks wait
+ * for the replies to RCPT: a message for nobody is not sent). `sent` and `replied` walk it.
+ * With PIPELINING sent runs ahead as far as the output window lets it (RFC 2920 3.1), without
+ * by one.
  */
 #include "smtp/client_int.h"
 
@@ -17,7 +18,7 @@
 /* RFC 3461 4.2, 4.4: and enough for AUTH=. */
 #define PARAM_MAX 500
 
-/* --- what the host asks for ------------------------------------------------------------------ */
+/* --- what the host asks for --------------------------------------------------------------- */
 
 static bool param_right(barid_slice s)
 {
@@ -97,7 +98,7 @@ int barid_client_send(barid_client *c, const barid_client_mail *mail, uint64_t n
     return 0;
 }
 
-/* --- commands -------------------------------------------------------------------------------- */
+/* --- commands ----------------------------------------------------------------------------- */
 
 /* Appends to line; the sizes of what is appended were checked by send(). */
 struct line {
@@ -219,7 +220,7 @@ void client_envelope(struct barid_client *c)
     }
 }
 
-/* --- replies --------------------------------------------------------------------------------- */
+/* --- replies ------------------------------------------------------------------------------ */
 
 static void mail_reply(struct barid_client *c)
 {

@@ -30,8 +30,8 @@ static uint32_t next_point(barid_slice s, size_t *at)
 }
 
 /*
- * Never part of a U-label (RFC 5892 2 lists none of them as PVALID): controls, spaces, marks that
- * turn the direction of text, and the other characters that look like a label separator.
+ * Never part of a U-label (RFC 5892 2 lists none of them as PVALID): controls, spaces, marks
+ * that turn the direction of text, and the other characters that look like a label separator.
  */
 static bool point_forbidden(uint32_t c)
 {
@@ -161,15 +161,16 @@ bool barid_domain_valid(barid_slice text, bool utf8)
 }
 
 /*
- * General-address-literal: its tag "MUST be specified in a Standards-Track RFC and registered with
- * IANA" (RFC 5321 4.1.3). None is but IPv6, so any other is outside the grammar.
+ * General-address-literal: its tag "MUST be specified in a Standards-Track RFC and registered
+ * with IANA" (RFC 5321 4.1.3). None is but IPv6, so any other is outside the grammar.
  */
 bool barid_address_literal_valid(barid_slice text)
 {
     uint8_t addr[16];
     barid_slice inner;
 
-    if (text.n < 3 || text.n > BARID_DOMAIN_MAX || text.p[0] != '[' || text.p[text.n - 1] != ']')
+    if (text.n < 3 || text.n > BARID_DOMAIN_MAX || text.p[0] != '[' ||
+        text.p[text.n - 1] != ']')
         return false;
     inner = (barid_slice){text.p + 1, text.n - 2};
     if (slice_starts_nocase(inner, BARID_S("IPv6:")))

@@ -1,7 +1,7 @@
 /*
  * smtp/duo_test.c: the client session talks to the server session. Every way of sending, every
- * mechanism and both kinds of TLS, in pieces of several sizes: what the server's host gets is the
- * message that the client's host gave, to the last octet, and both ends agree about each
+ * mechanism and both kinds of TLS, in pieces of several sizes: what the server's host gets is
+ * the message that the client's host gave, to the last octet, and both ends agree about each
  * recipient.
  */
 #include <stdarg.h>
@@ -46,7 +46,7 @@ static void fill(void *user, void *p, size_t n)
         ((uint8_t *)p)[i] = (*next)++;
 }
 
-/* --- the server's host ------------------------------------------------------------------------ */
+/* --- the server's host -------------------------------------------------------------------- */
 
 static void answer_auth(const struct duo *d, const barid_event *e, barid_verdict *v)
 {
@@ -111,7 +111,7 @@ static bool serve(struct duo *d)
     return n > 0;
 }
 
-/* --- the client's host ------------------------------------------------------------------------ */
+/* --- the client's host -------------------------------------------------------------------- */
 
 static void on_client_event(struct duo *d, const barid_client_event *e)
 {
@@ -129,7 +129,8 @@ static void on_client_event(struct duo *d, const barid_client_event *e)
         n = d->message.n - d->given;
         n = n < e->want ? n : e->want;
         assert_int_equal(barid_client_body(d->c, d->message.p + d->given, n,
-                                           d->given + n == d->message.n, 0), 0);
+                                           d->given + n == d->message.n, 0),
+                         0);
         d->given += n;
         break;
     case BARID_CLIENT_RESULT:
@@ -170,9 +171,11 @@ static bool ask(struct duo *d)
 /* Both want it at the same moment, or one of them has it wrong. */
 static bool shake_hands(struct duo *d)
 {
-    static const barid_tls_info info = {.version = {"TLSv1.3", 7}, .cipher = {"X", 1}, .bits = 128};
+    static const barid_tls_info info = {
+        .version = {"TLSv1.3", 7}, .cipher = {"X", 1}, .bits = 128};
 
-    if (!(barid_client_wants(d->c) & BARID_WANT_TLS) || !(barid_session_wants(d->s) & BARID_WANT_TLS))
+    if (!(barid_client_wants(d->c) & BARID_WANT_TLS) ||
+        !(barid_session_wants(d->s) & BARID_WANT_TLS))
         return false;
     barid_session_tls_done(d->s, &info, 0);
     barid_client_tls_done(d->c, true, 0);
@@ -184,7 +187,8 @@ static const barid_client_rcpt rcpts[RCPTS] = {{.address = {"b@x", 3}},
                                                {.address = {"d@x", 3}},
                                                {.address = {"b@x", 3}}};
 
-static const char message[] = "Subject: x\r\n\r\n.\r\n..\r\n.a\r\n\r\n\r\nMAIL FROM:<x>\r\n.\r\n";
+static const char message[] =
+    "Subject: x\r\n\r\n.\r\n..\r\n.a\r\n\r\n\r\nMAIL FROM:<x>\r\n.\r\n";
 
 static void run(struct duo *d, const barid_session_config *sc, const barid_client_config *cc)
 {
@@ -193,7 +197,8 @@ static void run(struct duo *d, const barid_session_config *sc, const barid_clien
 
     buf_init(&d->got, NULL, 0);
     if (d->mechanism >= BARID_AUTH_SCRAM_SHA_1) {
-        assert_int_equal(barid_verifier_make(&v, d->mechanism, BARID_S("pencil"), BARID_S("salt"), 4096), 0);
+        assert_int_equal(
+            barid_verifier_make(&v, d->mechanism, BARID_S("pencil"), BARID_S("salt"), 4096), 0);
         barid_verifier_format(&v, d->verifier);
     }
     assert_int_equal(barid_session_new(&d->s, sc, &peer, NULL, 0), 0);
@@ -219,17 +224,22 @@ static uint8_t server_random, client_random;
 static barid_session_config server_config(enum barid_protocol protocol)
 {
     server_random = 100;
-    return (barid_session_config){
-        .size = sizeof(barid_session_config), .protocol = protocol, .hostname = BARID_S("mx.x"),
-        .events = UINT64_MAX, .extensions = BARID_EXT_DEFAULT, .random = fill,
-        .random_user = &server_random};
+    return (barid_session_config){.size = sizeof(barid_session_config),
+                                  .protocol = protocol,
+                                  .hostname = BARID_S("mx.x"),
+                                  .events = UINT64_MAX,
+                                  .extensions = BARID_EXT_DEFAULT,
+                                  .random = fill,
+                                  .random_user = &server_random};
 }
 
 static barid_client_config client_config(enum barid_protocol protocol)
 {
     client_random = 1;
-    return (barid_client_config){.size = sizeof(barid_client_config), .protocol = protocol,
-                                 .helo = BARID_S("me.x"), .random = fill,
+    return (barid_client_config){.size = sizeof(barid_client_config),
+                                 .protocol = protocol,
+                                 .helo = BARID_S("me.x"),
+                                 .random = fill,
                                  .random_user = &client_random};
 }
 
@@ -258,10 +268,15 @@ static void test_transfer(void **state)
             enum barid_protocol protocol = bits & 1 ? BARID_LMTP : BARID_SMTP;
             barid_session_config sc = server_config(protocol);
             barid_client_config cc = client_config(protocol);
-            barid_client_mail mail = {.sender = BARID_S("a@x"), .rcpts = rcpts, .n_rcpts = RCPTS,
-                                      .params = {.prdr = (bits & 8) != 0, .size_given = true,
+            barid_client_mail mail = {.sender = BARID_S("a@x"),
+                                      .rcpts = rcpts,
+                                      .n_rcpts = RCPTS,
+                                      .params = {.prdr = (bits & 8) != 0,
+                                                 .size_given = true,
                                                  .size = sizeof(message) - 1}};
-            struct duo d = {.mail = &mail, .mails = 2, .cut = sizes[i % 3],
+            struct duo d = {.mail = &mail,
+                            .mails = 2,
+                            .cut = sizes[i % 3],
                             .message = {message, sizeof(message) - 1}};
 
             cc.no_pipelining = (bits & 2) != 0;
@@ -278,7 +293,9 @@ static void test_binary(void **state)
 {
     barid_session_config sc = server_config(BARID_SMTP);
     barid_client_config cc = client_config(BARID_SMTP);
-    barid_client_mail mail = {.sender = BARID_S("a@x"), .rcpts = rcpts, .n_rcpts = 1,
+    barid_client_mail mail = {.sender = BARID_S("a@x"),
+                              .rcpts = rcpts,
+                              .n_rcpts = 1,
                               .params = {.body = BARID_BODY_BINARYMIME}};
     struct duo d = {.mail = &mail, .mails = 2, .cut = 5000};
     struct buf big;
@@ -298,7 +315,8 @@ static void test_binary(void **state)
     buf_deinit(&big);
 }
 
-/* Each mechanism, right and wrong password, in the clear, after STARTTLS, and under implicit TLS. */
+/* Each mechanism, right and wrong password, in the clear, after STARTTLS, and under implicit
+ * TLS. */
 static void test_auth(void **state)
 {
     (void)state;
@@ -308,8 +326,12 @@ static void test_auth(void **state)
             bool right = bits & 1, starttls = bits / 2 == 1, implicit = bits / 2 == 2;
             barid_session_config sc = server_config(BARID_SUBMISSION);
             barid_client_config cc = client_config(BARID_SUBMISSION);
-            barid_client_mail mail = {.sender = BARID_S("a@x"), .rcpts = rcpts, .n_rcpts = RCPTS};
-            struct duo d = {.mail = &mail, .mails = 2, .cut = 13, .mechanism = mechanism,
+            barid_client_mail mail = {
+                .sender = BARID_S("a@x"), .rcpts = rcpts, .n_rcpts = RCPTS};
+            struct duo d = {.mail = &mail,
+                            .mails = 2,
+                            .cut = 13,
+                            .mechanism = mechanism,
                             .message = {message, sizeof(message) - 1}};
 
             sc.extensions |= BARID_EXT_AUTH | (starttls ? BARID_EXT_STARTTLS : 0u);

@@ -2,8 +2,8 @@
  * smtp/params.c: the parameters of MAIL and RCPT (RFC 5321 4.1.2 Mail-parameters).
  *
  * A table per command: keyword, the extension that makes it legal, the function that reads its
- * value. A keyword given twice is refused (RFC 3461 4 says so for DSN; nothing gives a meaning to
- * the others).
+ * value. A keyword given twice is refused (RFC 3461 4 says so for DSN; nothing gives a meaning
+ * to the others).
  */
 #include "barid/address.h"
 

@@ -1,4 +1,5 @@
-/* smtp/params_fuzz.c: parameters, xtext and XCLIENT: results lie inside the text, errors name an offender. */
+/* smtp/params_fuzz.c: parameters, xtext and XCLIENT: results lie inside the text, errors name
+ * an offender. */
 #include <stdlib.h>
 
 #include "barid/address.h"

@@ -10,7 +10,8 @@
 #include "base/encode.h"
 #include "base/slice.h"
 
-/* RFC 5322 3.2.3 atext, and UTF8-non-ascii (RFC 6531 3.3); form of UTF-8 is checked on the whole. */
+/* RFC 5322 3.2.3 atext, and UTF8-non-ascii (RFC 6531 3.3); form of UTF-8 is checked on the
+ * whole. */
 static bool is_atext(unsigned char c)
 {
     if (c >= 128 || (c >= '0' && c <= '9') || ((c | 32) >= 'a' && (c | 32) <= 'z'))
@@ -72,7 +73,8 @@ static size_t scan_domain(barid_slice s)
 
 static bool domain_or_literal(barid_slice d)
 {
-    return d.n > 0 && d.p[0] == '[' ? barid_address_literal_valid(d) : barid_domain_valid(d, true);
+    return d.n > 0 && d.p[0] == '[' ? barid_address_literal_valid(d)
+                                    : barid_domain_valid(d, true);
 }
 
 /* Mailbox at the start of s; *used_r octets. flags decide whether "@domain" may be missing. */
@@ -119,7 +121,8 @@ static int check_mailbox(barid_path *path, unsigned flags, size_t whole)
     return flags & BARID_PATH_UTF8_OK ? 0 : BARID_EUNSUPPORTED;
 }
 
-/* A-d-l = At-domain *("," At-domain) and its ":". Must be accepted, should be ignored (4.1.1.3). */
+/* A-d-l = At-domain *("," At-domain) and its ":". Must be accepted, should be ignored
+ * (4.1.1.3). */
 static int parse_route(barid_slice s, barid_path *path, size_t *used_r)
 {
     size_t i = 0;
@@ -207,7 +210,8 @@ static int parse_lenient(barid_slice text, unsigned flags, barid_path *path, siz
         spaces++;
     s = slice_from(text, spaces);
     r = parse_mailbox(s, flags, path, used_r);
-    /* A mailbox ends the text or is followed by parameters. First, as AUTH=<> has brackets too. */
+    /* A mailbox ends the text or is followed by parameters. First, as AUTH=<> has brackets
+     * too. */
     if (r == 0 && (*used_r == s.n || s.p[*used_r] == ' ')) {
         r = check_mailbox(path, flags, *used_r + 2);
     } else {

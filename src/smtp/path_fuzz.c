@@ -1,4 +1,5 @@
-/* smtp/path_fuzz.c: what parses as a path is inside its text, prints back to itself, and its domain stands alone. */
+/* smtp/path_fuzz.c: what parses as a path is inside its text, prints back to itself, and its
+ * domain stands alone. */
 #include <stdlib.h>
 
 #include "barid/address.h"

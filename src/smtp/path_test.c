@@ -14,7 +14,7 @@
 
 #define LOCAL64 "abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyzabcdefghijkl"
 #define LABEL63 "abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyzabcdefghijk"
-#define ALL_FLAGS                                                                          \
+#define ALL_FLAGS                                                                              \
     (BARID_PATH_NULL_OK | BARID_PATH_POSTMASTER_OK | BARID_PATH_UTF8_OK | BARID_PATH_LENIENT | \
      BARID_PATH_LOCAL_OK)
 
@@ -46,18 +46,32 @@ static const struct path_row {
     {.text = "<@x>", .result = BARID_ESYNTAX},
     {.text = "<@[1.2.3.4]:a@b>", .result = BARID_ESYNTAX},
     {.text = "<postmaster>", .result = BARID_ESYNTAX},
-    {.text = "<PostMaster>", .flags = BARID_PATH_POSTMASTER_OK, .raw = "PostMaster",
+    {.text = "<PostMaster>",
+     .flags = BARID_PATH_POSTMASTER_OK,
+     .raw = "PostMaster",
      .local = "PostMaster"},
     {.text = "<postmaste>", .flags = BARID_PATH_POSTMASTER_OK, .result = BARID_ESYNTAX},
     {.text = "<joe>", .flags = BARID_PATH_LOCAL_OK, .raw = "joe", .local = "joe"},
-    {.text = "<\"a b\">", .flags = BARID_PATH_LOCAL_OK, .raw = "\"a b\"", .local = "\"a b\"",
+    {.text = "<\"a b\">",
+     .flags = BARID_PATH_LOCAL_OK,
+     .raw = "\"a b\"",
+     .local = "\"a b\"",
      .quoted = true},
-    {.text = "<\"a\\ b\\\"\"@c>", .raw = "\"a\\ b\\\"\"@c", .local = "\"a\\ b\\\"\"",
-     .domain = "c", .quoted = true},
+    {.text = "<\"a\\ b\\\"\"@c>",
+     .raw = "\"a\\ b\\\"\"@c",
+     .local = "\"a\\ b\\\"\"",
+     .domain = "c",
+     .quoted = true},
     {.text = "<\"\t\"@c>", .result = BARID_ESYNTAX},
-    {.text = "<\"a>b@c\"@d>", .raw = "\"a>b@c\"@d", .local = "\"a>b@c\"", .domain = "d",
+    {.text = "<\"a>b@c\"@d>",
+     .raw = "\"a>b@c\"@d",
+     .local = "\"a>b@c\"",
+     .domain = "d",
      .quoted = true},
-    {.text = "<a@[IPv6:::1]>", .raw = "a@[IPv6:::1]", .local = "a", .domain = "[IPv6:::1]",
+    {.text = "<a@[IPv6:::1]>",
+     .raw = "a@[IPv6:::1]",
+     .local = "a",
+     .domain = "[IPv6:::1]",
      .literal = true},
     {.text = "<a@[x-new:!~]>", .result = BARID_ESYNTAX},
     {.text = "<a@[1.2.3.4]x>", .result = BARID_ESYNTAX},
@@ -67,23 +81,34 @@ static const struct path_row {
     {.text = "<a@" LABEL63 "x>", .result = BARID_ESYNTAX},
     /* 256 octets with the brackets, then 257 (RFC 5321 4.5.3.1.3) */
     {.text = "<" LOCAL64 "@" LABEL63 "." LABEL63 "." LABEL63 ".>", .result = BARID_ESYNTAX},
-    {.text = "<a@" LABEL63 "." LABEL63 "." LABEL63 ".abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqr"
-             "stuvwxyzabcdefgh>",
+    {.text =
+         "<a@" LABEL63 "." LABEL63 "." LABEL63 ".abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqr"
+         "stuvwxyzabcdefgh>",
      .raw = "a@" LABEL63 "." LABEL63 "." LABEL63 ".abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqr"
             "stuvwxyzabcdefgh",
      .local = "a",
      .domain = LABEL63 "." LABEL63 "." LABEL63 ".abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqr"
-               "stuvwxyzabcdefgh"},
-    {.text = "<ab@" LABEL63 "." LABEL63 "." LABEL63 ".abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqr"
-             "stuvwxyzabcdefgh>",
+                       "stuvwxyzabcdefgh"},
+    {.text =
+         "<ab@" LABEL63 "." LABEL63 "." LABEL63 ".abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqr"
+         "stuvwxyzabcdefgh>",
      .result = BARID_ELIMIT},
     /* RFC 6531 */
     {.text = "<\xc3\xa4@b>", .result = BARID_EUNSUPPORTED},
     {.text = "<a@\xc3\xa4>", .result = BARID_EUNSUPPORTED},
-    {.text = "<\xc3\xa4@\xc3\xa4.de>", .flags = BARID_PATH_UTF8_OK, .raw = "\xc3\xa4@\xc3\xa4.de",
-     .local = "\xc3\xa4", .domain = "\xc3\xa4.de", .utf8 = true},
-    {.text = "<\"\xc3\xa4 \"@b>", .flags = BARID_PATH_UTF8_OK, .raw = "\"\xc3\xa4 \"@b",
-     .local = "\"\xc3\xa4 \"", .domain = "b", .quoted = true, .utf8 = true},
+    {.text = "<\xc3\xa4@\xc3\xa4.de>",
+     .flags = BARID_PATH_UTF8_OK,
+     .raw = "\xc3\xa4@\xc3\xa4.de",
+     .local = "\xc3\xa4",
+     .domain = "\xc3\xa4.de",
+     .utf8 = true},
+    {.text = "<\"\xc3\xa4 \"@b>",
+     .flags = BARID_PATH_UTF8_OK,
+     .raw = "\"\xc3\xa4 \"@b",
+     .local = "\"\xc3\xa4 \"",
+     .domain = "b",
+     .quoted = true,
+     .utf8 = true},
     {.text = "<\"\\\xc3\xa4\"@b>", .flags = BARID_PATH_UTF8_OK, .result = BARID_ESYNTAX},
     {.text = "<\xc3@b>", .flags = BARID_PATH_UTF8_OK, .result = BARID_ESYNTAX},
     {.text = "<\xc0\xaf@b>", .result = BARID_ESYNTAX},
@@ -91,14 +116,30 @@ static const struct path_row {
     /* lenient */
     {.text = "a@b", .flags = BARID_PATH_LENIENT, .raw = "a@b", .local = "a", .domain = "b"},
     {.text = " a@b", .flags = BARID_PATH_LENIENT, .raw = "a@b", .local = "a", .domain = "b"},
-    {.text = "a@b AUTH=<>", .flags = BARID_PATH_LENIENT, .used = 3, .raw = "a@b", .local = "a",
+    {.text = "a@b AUTH=<>",
+     .flags = BARID_PATH_LENIENT,
+     .used = 3,
+     .raw = "a@b",
+     .local = "a",
      .domain = "b"},
-    {.text = "Mr X <a@b> SIZE=3", .flags = BARID_PATH_LENIENT, .used = 10, .raw = "a@b",
-     .local = "a", .domain = "b"},
-    {.text = "\"X <q>\" <a@b>", .flags = BARID_PATH_LENIENT, .raw = "a@b", .local = "a",
+    {.text = "Mr X <a@b> SIZE=3",
+     .flags = BARID_PATH_LENIENT,
+     .used = 10,
+     .raw = "a@b",
+     .local = "a",
      .domain = "b"},
-    {.text = "\"q u\"@b X=1", .flags = BARID_PATH_LENIENT, .used = 7, .raw = "\"q u\"@b",
-     .local = "\"q u\"", .domain = "b", .quoted = true},
+    {.text = "\"X <q>\" <a@b>",
+     .flags = BARID_PATH_LENIENT,
+     .raw = "a@b",
+     .local = "a",
+     .domain = "b"},
+    {.text = "\"q u\"@b X=1",
+     .flags = BARID_PATH_LENIENT,
+     .used = 7,
+     .raw = "\"q u\"@b",
+     .local = "\"q u\"",
+     .domain = "b",
+     .quoted = true},
     {.text = " <a@b>", .flags = BARID_PATH_LENIENT, .raw = "a@b", .local = "a", .domain = "b"},
     {.text = " <a@b>", .result = BARID_ESYNTAX},
     {.text = "Mr X a@b", .flags = BARID_PATH_LENIENT, .result = BARID_ESYNTAX},
@@ -196,7 +237,7 @@ static void test_mailbox(void **state)
 static void test_unquote(void **state)
 {
     static const char *const row[][2] = {
-        {"a.b@x", "a.b"}, {"\"a b\"@x", "a b"}, {"\"a\\ b\"@x", "a b"},
+        {"a.b@x", "a.b"},           {"\"a b\"@x", "a b"}, {"\"a\\ b\"@x", "a b"},
         {"\"\\\\\\\"\"@x", "\\\""}, {"\"\"@x", ""},
     };
 
@@ -230,13 +271,23 @@ static void test_domains(void **state)
         {"a-", false, false},
         {LABEL63, false, true},
         {LABEL63 "x", false, false},
-        {"b\xc3\xbc" "cher.de", false, false},
-        {"b\xc3\xbc" "cher.de", true, true},
-        {"b\xc3\xbc" "cher-.de", true, false},
+        {"b\xc3\xbc"
+         "cher.de",
+         false, false},
+        {"b\xc3\xbc"
+         "cher.de",
+         true, true},
+        {"b\xc3\xbc"
+         "cher-.de",
+         true, false},
         {"b\xc3\xbc ch.de", true, false},
-        {"\xe3\x80\x82" "a", true, false},     /* ideographic full stop */
-        {"a\xe2\x80\xae" "b", true, false},    /* right-to-left override */
-        {"\xed\xa0\x80", true, false},         /* surrogate */
+        {"\xe3\x80\x82"
+         "a",
+         true, false}, /* ideographic full stop */
+        {"a\xe2\x80\xae"
+         "b",
+         true, false},                 /* right-to-left override */
+        {"\xed\xa0\x80", true, false}, /* surrogate */
         /* 56 letters and an umlaut: xn-- + 56 + "-" + digits is above 63; 52 are not */
         {"abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyzabcd\xc3\xbc", true, false},
         {"abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyz\xc3\xbc", true, true},
@@ -256,14 +307,29 @@ static void test_literals(void **state)
         const char *text;
         bool valid;
     } row[] = {
-        {"[1.2.3.4]", true},      {"[001.2.3.4]", true},      {"[1.2.3]", false},
-        {"[1.2.3.4.5]", false},   {"[1.2.3.256]", false},     {"[1.2..4]", false},
-        {"[]", false},            {"[1.2.3.4", false},        {"1.2.3.4", false},
-        {"[IPv6:::]", true},      {"[ipv6:1::]", true},       {"[IPv6:1:2:3:4:5:6:7:8]", true},
-        {"[IPv6:1::2::3]", false}, {"[IPv6:12345::]", false}, {"[IPv6:]", false},
-        {"[IPv6::]", false},      {"[IPv6:1:2:3:4:5:6:1.2.3.4]", true},
-        {"[IPv6:::1.2.3.4]", true}, {"[IPv6:1.2.3.4]", false}, {"[IPv6:::1.2.3.4:1]", false},
-        {"[IPv6:1:2:3:4:5:6:7::]", false}, {"[tag:x]", false}, {"[IPv5:::1]", false},
+        {"[1.2.3.4]", true},
+        {"[001.2.3.4]", true},
+        {"[1.2.3]", false},
+        {"[1.2.3.4.5]", false},
+        {"[1.2.3.256]", false},
+        {"[1.2..4]", false},
+        {"[]", false},
+        {"[1.2.3.4", false},
+        {"1.2.3.4", false},
+        {"[IPv6:::]", true},
+        {"[ipv6:1::]", true},
+        {"[IPv6:1:2:3:4:5:6:7:8]", true},
+        {"[IPv6:1::2::3]", false},
+        {"[IPv6:12345::]", false},
+        {"[IPv6:]", false},
+        {"[IPv6::]", false},
+        {"[IPv6:1:2:3:4:5:6:1.2.3.4]", true},
+        {"[IPv6:::1.2.3.4]", true},
+        {"[IPv6:1.2.3.4]", false},
+        {"[IPv6:::1.2.3.4:1]", false},
+        {"[IPv6:1:2:3:4:5:6:7::]", false},
+        {"[tag:x]", false},
+        {"[IPv5:::1]", false},
         {"[dead:beef::1]", false},
     };
 
@@ -277,7 +343,7 @@ static void test_literals(void **state)
     }
 }
 
-/* --- the isemail collection ------------------------------------------------------------------ */
+/* --- the isemail collection --------------------------------------------------------------- */
 
 /* The content of <tag> in s; false when there is none. */
 static bool xml_element(barid_slice s, const char *tag, barid_slice *content_r)
@@ -318,7 +384,8 @@ static void xml_decode(barid_slice s, struct buf *out)
     static const struct {
         const char *name;
         char c;
-    } entity[] = {{"&lt;", '<'}, {"&gt;", '>'}, {"&amp;", '&'}, {"&quot;", '"'}, {"&apos;", '\''}};
+    } entity[] = {
+        {"&lt;", '<'}, {"&gt;", '>'}, {"&amp;", '&'}, {"&quot;", '"'}, {"&apos;", '\''}};
 
     while (s.n > 0) {
         size_t n = 1;
@@ -360,8 +427,8 @@ static size_t isemail_case(barid_slice test)
     want = slice_eq(category, BARID_S("ISEMAIL_VALID_CATEGORY")) ||
            slice_eq(category, BARID_S("ISEMAIL_DNSWARN")) ||
            slice_eq(category, BARID_S("ISEMAIL_RFC5321"));
-    /* "::" for one group (RFC 5321 4.1.3 asks for two): moved from RFC5321 to DEPREC in 2013 in the
-     * newer collection, left as it was in the older. */
+    /* "::" for one group (RFC 5321 4.1.3 asks for two): moved from RFC5321 to DEPREC in 2013 in
+     * the newer collection, left as it was in the older. */
     if (xml_element(test, "diagnosis", &diagnosis) &&
         slice_eq(diagnosis, BARID_S("ISEMAIL_RFC5321_IPV6DEPRECATED")))
         want = false;
@@ -421,10 +488,10 @@ static void test_isemail_original(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_paths),    cmocka_unit_test(test_damaged),
-        cmocka_unit_test(test_mailbox),  cmocka_unit_test(test_unquote),
-        cmocka_unit_test(test_domains),  cmocka_unit_test(test_literals),
-        cmocka_unit_test(test_isemail),  cmocka_unit_test(test_isemail_original),
+        cmocka_unit_test(test_paths),   cmocka_unit_test(test_damaged),
+        cmocka_unit_test(test_mailbox), cmocka_unit_test(test_unquote),
+        cmocka_unit_test(test_domains), cmocka_unit_test(test_literals),
+        cmocka_unit_test(test_isemail), cmocka_unit_test(test_isemail_original),
     };
 
     conformance_dir = argc > 1 ? argv[1] : NULL;

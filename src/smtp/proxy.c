@@ -11,7 +11,7 @@
 #include "base/slice.h"
 #include "smtp/literal.h"
 
-#define SIGNATURE "\r\n\r\n\0\r\nQUIT\n"
+#define SIGNATURE   "\r\n\r\n\0\r\nQUIT\n"
 #define SIGNATURE_N 12
 
 enum { PP2_TYPE_CRC32C = 0x03 };
@@ -21,7 +21,7 @@ static unsigned be16(const char *p)
     return (unsigned)((unsigned char)p[0] << 8 | (unsigned char)p[1]);
 }
 
-/* --- version 1 ------------------------------------------------------------------------------ */
+/* --- version 1 ---------------------------------------------------------------------------- */
 
 /* 0 to 65535 without leading zeros (2.1) */
 static bool read_port(barid_slice s, uint16_t *port_r)
@@ -72,7 +72,8 @@ static int parse_v1(barid_slice in, struct proxy_header *h, size_t *used_r)
     size_t cr = slice_find(slice_head(in, PROXY_V1_MAX), '\r');
 
     /* An LF or NUL before the CR can never become a valid line. */
-    if (slice_find(slice_head(in, cr), '\n') != cr || slice_find(slice_head(in, cr), '\0') != cr)
+    if (slice_find(slice_head(in, cr), '\n') != cr ||
+        slice_find(slice_head(in, cr), '\0') != cr)
         return BARID_ESYNTAX;
     if (cr + 2 > PROXY_V1_MAX)
         return BARID_ELIMIT;
@@ -85,7 +86,7 @@ static int parse_v1(barid_slice in, struct proxy_header *h, size_t *used_r)
     return parse_v1_line(slice_from(slice_head(in, cr), 6), h);
 }
 
-/* --- version 2 ------------------------------------------------------------------------------ */
+/* --- version 2 ---------------------------------------------------------------------------- */
 
 /* Addresses of TCP over IPv4 or IPv6; *used_r octets. */
 static int read_inet(barid_slice s, size_t width, struct proxy_header *h, size_t *used_r)
@@ -110,7 +111,8 @@ static int read_unix(barid_slice s, struct proxy_header *h, size_t *used_r)
     return 0;
 }
 
-static int read_addresses(unsigned char kind, barid_slice s, struct proxy_header *h, size_t *used_r)
+static int read_addresses(unsigned char kind, barid_slice s, struct proxy_header *h,
+                          size_t *used_r)
 {
     switch (kind) {
     case 0x11:

@@ -1,4 +1,5 @@
-/* smtp/proxy_fuzz.c: a PROXY header means the same whole, with more behind it, and in any prefix. */
+/* smtp/proxy_fuzz.c: a PROXY header means the same whole, with more behind it, and in any
+ * prefix. */
 #include <stdlib.h>
 
 #include "base/slice.h"

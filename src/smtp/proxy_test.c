@@ -11,13 +11,16 @@
 #include "smtp/smtp_testing.h"
 #include "smtp/xclient.h"
 
-#define SIG "\r\n\r\n\0\r\nQUIT\n"
-#define V4 "\xc0\x00\x02\x01\x7f\x00\x00\x01\x12\x34\x00\x19"
+#define SIG   "\r\n\r\n\0\r\nQUIT\n"
+#define V4    "\xc0\x00\x02\x01\x7f\x00\x00\x01\x12\x34\x00\x19"
 #define ADDR6 "\x20\x01\x0d\xb8\0\0\0\0\0\0\0\0\0\0\0\x01"
-#define LIT(lit) {"" lit, sizeof(lit) - 1}
-#define Z108                                                                               \
-    "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"                \
-    "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"                \
+#define LIT(lit)                                                                               \
+    {                                                                                          \
+        "" lit, sizeof(lit) - 1                                                                \
+    }
+#define Z108                                                                                   \
+    "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"                 \
+    "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"                 \
     "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"
 #define X50 "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
 
@@ -33,8 +36,8 @@ static const struct proxy_row {
 } rows[] = {
     {"v1 tcp4", LIT("PROXY TCP4 192.0.2.1 127.0.0.1 4660 25\r\n"), 0, 1, false,
      BARID_FAMILY_IPV4, 192, 1, 4660, 25},
-    {"v1 tcp6", LIT("PROXY TCP6 2001:db8::1 ::1 4660 25\r\n"), 0, 1, false,
-     BARID_FAMILY_IPV6, 0x20, 1, 4660, 25},
+    {"v1 tcp6", LIT("PROXY TCP6 2001:db8::1 ::1 4660 25\r\n"), 0, 1, false, BARID_FAMILY_IPV6,
+     0x20, 1, 4660, 25},
     {"v1 unknown", LIT("PROXY UNKNOWN\r\n"), 0, 1, true, BARID_FAMILY_NONE, 0, 0, 0, 0},
     {"v1 unknown with junk", LIT("PROXY UNKNOWN ffff::1 what ever\r\n"), 0, 1, true,
      BARID_FAMILY_NONE, 0, 0, 0, 0},
@@ -53,17 +56,32 @@ static const struct proxy_row {
     {"v2 tcp4", LIT(SIG "\x21\x11\0\x0c" V4), 0, 2, false, BARID_FAMILY_IPV4, 192, 1, 4660, 25},
     {"v2 tcp6", LIT(SIG "\x21\x21\0\x24" ADDR6 ADDR6 "\x12\x34\0\x19"), 0, 2, false,
      BARID_FAMILY_IPV6, 0x20, 1, 4660, 25},
-    {"v2 unix", LIT(SIG "\x21\x31\0\xd8" Z108 Z108), 0, 2, false, BARID_FAMILY_UNIX, 0, 0, 0, 0},
-    {"v2 local", LIT(SIG "\x20\x00\0\x03" "abc"), 0, 2, true, BARID_FAMILY_NONE, 0, 0, 0, 0},
+    {"v2 unix", LIT(SIG "\x21\x31\0\xd8" Z108 Z108), 0, 2, false, BARID_FAMILY_UNIX, 0, 0, 0,
+     0},
+    {"v2 local",
+     LIT(SIG "\x20\x00\0\x03"
+             "abc"),
+     0, 2, true, BARID_FAMILY_NONE, 0, 0, 0, 0},
     {"v2 unspec", LIT(SIG "\x21\x00\0\0"), 0, 2, true, BARID_FAMILY_NONE, 0, 0, 0, 0},
     {"v2 udp", LIT(SIG "\x21\x12\0\x0c" V4), 0, 2, true, BARID_FAMILY_NONE, 0, 0, 0, 0},
-    {"v2 tlvs", LIT(SIG "\x21\x11\0\x15" V4 "\x04\0\0\x05\0\x03" "abc"), 0, 2, false,
-     BARID_FAMILY_IPV4, 192, 1, 4660, 25},
-    {"v2 tlv cut", LIT(SIG "\x21\x11\0\x10" V4 "\x04\0\x02" "a"), .result = BARID_ESYNTAX},
+    {"v2 tlvs",
+     LIT(SIG "\x21\x11\0\x15" V4 "\x04\0\0\x05\0\x03"
+             "abc"),
+     0, 2, false, BARID_FAMILY_IPV4, 192, 1, 4660, 25},
+    {"v2 tlv cut",
+     LIT(SIG "\x21\x11\0\x10" V4 "\x04\0\x02"
+             "a"),
+     .result = BARID_ESYNTAX},
     {"v2 tlv head cut", LIT(SIG "\x21\x11\0\x0e" V4 "\x04\0"), .result = BARID_ESYNTAX},
     {"v2 short", LIT(SIG "\x21\x11\0\x0b" V4), .result = BARID_ESYNTAX},
-    {"v2 crc", LIT(SIG "\x21\x11\0\x13" V4 "\x03\0\x04" "abcd"), .result = BARID_ESYNTAX},
-    {"v2 crc length", LIT(SIG "\x21\x11\0\x12" V4 "\x03\0\x03" "abc"), .result = BARID_ESYNTAX},
+    {"v2 crc",
+     LIT(SIG "\x21\x11\0\x13" V4 "\x03\0\x04"
+             "abcd"),
+     .result = BARID_ESYNTAX},
+    {"v2 crc length",
+     LIT(SIG "\x21\x11\0\x12" V4 "\x03\0\x03"
+             "abc"),
+     .result = BARID_ESYNTAX},
     {"v2 version", LIT(SIG "\x11"), .result = BARID_ESYNTAX},
     {"v2 command", LIT(SIG "\x22"), .result = BARID_ESYNTAX},
     {"v2 family", LIT(SIG "\x21\x41\0\0"), .result = BARID_ESYNTAX},
@@ -91,8 +109,8 @@ static void check_row(const struct proxy_row *row, barid_slice in, size_t want_u
     assert_int_equal(h.dest.port, row->dest_port);
 }
 
-/* Whole, with the session's first bytes behind, and every prefix: partial, or refused early with the
- * result of the whole. */
+/* Whole, with the session's first bytes behind, and every prefix: partial, or refused early
+ * with the result of the whole. */
 static void test_proxy(void **state)
 {
     (void)state;

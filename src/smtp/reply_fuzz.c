@@ -16,7 +16,8 @@ static void note(struct buf *log, const struct reply_parser *p)
 {
     must(p->code >= 200 && p->code <= 599 && p->lines <= REPLY_LINES_MAX);
     for (size_t i = 0; i < p->text.len; i++)
-        must(p->text.p[i] == '\n' || ((unsigned char)p->text.p[i] >= 32 && p->text.p[i] != 127));
+        must(p->text.p[i] == '\n' ||
+             ((unsigned char)p->text.p[i] >= 32 && p->text.p[i] != 127));
     buf_fmt(log, "%u ", p->code);
     buf_append(log, p->enhanced);
     buf_byte(log, '|');

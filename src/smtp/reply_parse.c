@@ -4,8 +4,8 @@
  *   Reply-line = *( code "-" [text] CRLF ) code [ SP text ] CRLF
  *
  * State: `line` holds an unfinished line, `text` the finished ones. The enhanced code is taken
- * from the first line only where its class is that of the code (RFC 2034 4), and left out of the
- * text of each line that repeats it.
+ * from the first line only where its class is that of the code (RFC 2034 4), and left out of
+ * the text of each line that repeats it.
  */
 #include "smtp/reply_parse.h"
 
@@ -106,7 +106,8 @@ static int take_line(struct reply_parser *p, barid_slice line)
     return last;
 }
 
-/* Line ends: CRLF or LF. Controls are of no use to anybody and would end up in logs and reports. */
+/* Line ends: CRLF or LF. Controls are of no use to anybody and would end up in logs and
+ * reports. */
 static void clean(struct buf *line)
 {
     if (line->len > 0 && line->p[line->len - 1] == '\r')

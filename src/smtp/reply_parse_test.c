@@ -77,13 +77,16 @@ static void test_replies(void **state)
         {"250-mx\r\n250-SIZE 1\r\n250 HELP\r\n221 2.0.0 Bye\r\n",
          "250||mx\nSIZE 1\nHELP\n221|2.0.0|Bye\n"},
         {"550 5.1.1 no\n", "550|5.1.1|no\n"},
-        {"550-5.1.1 no\r\n550-5.7.1 other\r\n550 5.1.1 user\r\n", "550|5.1.1|no\n5.7.1 other\nuser\n"},
+        {"550-5.1.1 no\r\n550-5.7.1 other\r\n550 5.1.1 user\r\n",
+         "550|5.1.1|no\n5.7.1 other\nuser\n"},
         {"550 5.1.1\r\n", "550|5.1.1|\n"},
         {"550 4.1.1 class differs\r\n", "550||4.1.1 class differs\n"},
         {"550 5.1.1234 x\r\n", "550||5.1.1234 x\n"},
         {"550 5.1.x\r\n", "550||5.1.x\n"},
         {"354 go\r\n", "354||go\n"},
-        {"250 a\tb\x01" "c\r\n", "250||a b c\n"},
+        {"250 a\tb\x01"
+         "c\r\n",
+         "250||a b c\n"},
         {"250-\r\n250 \r\n", "250||\n\n"},
         {"250-a\r\n251 b\r\n", "error -3\n"},
         {"250_a\r\n", "error -3\n"},
@@ -143,8 +146,8 @@ static void test_nomem(void **state)
         fail_mem_init(&fm, n);
         run_begin(&run);
         run_feed(&run, in, strlen(in));
-        assert_true(slice_eq(buf_slice(&run.log), fm.failed ? BARID_S("error -1\n")
-                                                            : BARID_S("250||a\nb\n")));
+        assert_true(slice_eq(buf_slice(&run.log),
+                             fm.failed ? BARID_S("error -1\n") : BARID_S("250||a\nb\n")));
         run_end(&run);
         assert_int_equal(fm.live, 0);
         if (!fm.failed)

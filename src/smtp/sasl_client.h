@@ -29,12 +29,12 @@ void sasl_client_del(struct sasl_client **x); /* accepts NULL; wipes */
 
 /* PLAIN, LOGIN and SCRAM speak first, CRAM-MD5 and LOGIN's password answer a challenge. */
 bool sasl_client_has_initial(const struct sasl_client *x);
-/* The initial response, where there is one, before any step; the same again when asked again. 0 and
- * *out_r, or BARID_ENOMEM. */
+/* The initial response, where there is one, before any step; the same again when asked again. 0
+ * and *out_r, or BARID_ENOMEM. */
 int sasl_client_initial(struct sasl_client *x, barid_slice *out_r);
-/* The response to a challenge, valid until the next call. 0; BARID_ESYNTAX (a challenge outside the
- * mechanism), BARID_ELIMIT (iterations), BARID_ENOTFOUND (the server does not know the password
- * either: it is not who it claims), BARID_ENOMEM. */
+/* The response to a challenge, valid until the next call. 0; BARID_ESYNTAX (a challenge outside
+ * the mechanism), BARID_ELIMIT (iterations), BARID_ENOTFOUND (the server does not know the
+ * password either: it is not who it claims), BARID_ENOMEM. */
 int sasl_client_step(struct sasl_client *x, barid_slice challenge, barid_slice *out_r);
 /* The server may say success now: for SCRAM only after it proved itself. */
 bool sasl_client_done(const struct sasl_client *x);

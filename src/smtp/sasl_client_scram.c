@@ -38,7 +38,8 @@ int sasl_client_scram_first(struct sasl_client *x)
 
     buf_clear(m); /* so that it can be asked for again */
     if ((r = buf_str(m, "n=")) == 0 && (r = scram_name_encode(m, x->config.authcid)) == 0 &&
-        (r = buf_str(m, ",r=")) == 0 && (r = buf_append(m, slice_of(x->nonce, x->nonce_n))) == 0 &&
+        (r = buf_str(m, ",r=")) == 0 &&
+        (r = buf_append(m, slice_of(x->nonce, x->nonce_n))) == 0 &&
         (r = put_gs2(x, &x->out)) == 0)
         r = buf_append(&x->out, buf_slice(m));
     return r;
@@ -71,7 +72,9 @@ static int parse_first(const struct sasl_client *x, barid_slice in, struct serve
     if ((r = slice_u64(count, SASL_CLIENT_ITERATIONS_MAX, &iterations)) < 0)
         return r;
     f->iterations = (uint32_t)iterations;
-    return iterations < SASL_CLIENT_ITERATIONS_MIN ? BARID_ELIMIT : salt.len > 0 ? 0 : BARID_ESYNTAX;
+    return iterations < SASL_CLIENT_ITERATIONS_MIN ? BARID_ELIMIT
+           : salt.len > 0                          ? 0
+                                                   : BARID_ESYNTAX;
 }
 
 /* ClientProof into proof, the server's signature into x. auth_message is complete. */

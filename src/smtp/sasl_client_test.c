@@ -1,4 +1,5 @@
-/* smtp/sasl_client_test.c: the client's exchanges, against published vectors and our own server. */
+/* smtp/sasl_client_test.c: the client's exchanges, against published vectors and our own
+ * server. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -25,8 +26,10 @@ static void fill(void *user, void *p, size_t n)
 static int make(struct sasl_client **x_r, enum barid_auth_mechanism mechanism, const char *user,
                 const char *password, const barid_mem *mem)
 {
-    struct sasl_client_config config = {.mechanism = mechanism, .authcid = slice_str(user),
-                                        .password = slice_str(password), .random = fill};
+    struct sasl_client_config config = {.mechanism = mechanism,
+                                        .authcid = slice_str(user),
+                                        .password = slice_str(password),
+                                        .random = fill};
 
     return sasl_client_new(x_r, &config, mem);
 }
@@ -70,11 +73,13 @@ static void cram_vector(json_t *v)
     struct sasl_client *x;
     barid_slice out;
 
-    assert_int_equal(make(&x, BARID_AUTH_CRAM_MD5, text_of(v, "user"), text_of(v, "password"), NULL), 0);
+    assert_int_equal(
+        make(&x, BARID_AUTH_CRAM_MD5, text_of(v, "user"), text_of(v, "password"), NULL), 0);
     assert_false(sasl_client_has_initial(x));
     assert_int_equal(sasl_client_step(x, slice_str(text_of(v, "challenge")), &out), 0);
     assert_slice(out, text_of(v, "response"));
-    assert_int_equal(sasl_client_step(x, slice_str(text_of(v, "challenge")), &out), BARID_ESYNTAX);
+    assert_int_equal(sasl_client_step(x, slice_str(text_of(v, "challenge")), &out),
+                     BARID_ESYNTAX);
     sasl_client_del(&x);
 }
 
@@ -83,10 +88,12 @@ static void plain_vector(json_t *v)
     json_t *messages = json_object_get(v, "messages"), *m;
     size_t i;
 
-    json_array_foreach(messages, i, m) {
-        struct sasl_client_config config = {
-            .mechanism = BARID_AUTH_PLAIN, .authcid = slice_str(text_of(m, "authcid")),
-            .authzid = slice_str(text_of(m, "authzid")), .password = slice_str(text_of(m, "password"))};
+    json_array_foreach(messages, i, m)
+    {
+        struct sasl_client_config config = {.mechanism = BARID_AUTH_PLAIN,
+                                            .authcid = slice_str(text_of(m, "authcid")),
+                                            .authzid = slice_str(text_of(m, "authzid")),
+                                            .password = slice_str(text_of(m, "password"))};
         json_t *raw = json_object_get(m, "raw");
         struct sasl_client *x;
         barid_slice out;
@@ -112,7 +119,8 @@ static void test_vectors(void **state)
     }
     all = json_loadb(file.p, file.len, JSON_ALLOW_NUL, NULL);
     assert_non_null(all);
-    json_array_foreach(all, i, v) {
+    json_array_foreach(all, i, v)
+    {
         const char *mech = text_of(v, "mech");
 
         seen++;
@@ -196,7 +204,7 @@ static void test_config(void **state)
     sasl_client_del(&x);
 }
 
-/* --- with our server -------------------------------------------------------------------------- */
+/* --- with our server ---------------------------------------------------------------------- */
 
 /* The state that the server ends in; -1 when memory was short on the client's side. */
 static int pair(enum barid_auth_mechanism mechanism, const char *user, const char *right,
@@ -207,7 +215,8 @@ static int pair(enum barid_auth_mechanism mechanism, const char *user, const cha
         .mechanism = mechanism, .hostname = BARID_S("mx"), .auth_seed = seed, .random = fill};
     char text[BARID_VERIFIER_TEXT_MAX];
     barid_verifier v;
-    struct sasl_credential c = {.known = true, .kind = BARID_SECRET_PLAIN, .secret = slice_str(right)};
+    struct sasl_credential c = {
+        .known = true, .kind = BARID_SECRET_PLAIN, .secret = slice_str(right)};
     struct sasl_server *server;
     struct sasl_client *client;
     enum sasl_state state;
@@ -218,7 +227,8 @@ static int pair(enum barid_auth_mechanism mechanism, const char *user, const cha
         return -1;
     assert_int_equal(sasl_server_new(&server, &config, NULL), 0);
     if (scram_key_size(mechanism) > 0) {
-        assert_int_equal(barid_verifier_make(&v, mechanism, slice_str(right), BARID_S("salt"), 4096), 0);
+        assert_int_equal(
+            barid_verifier_make(&v, mechanism, slice_str(right), BARID_S("salt"), 4096), 0);
         c.secret = slice_of(text, barid_verifier_format(&v, text));
         c.kind = BARID_SECRET_VERIFIER;
     }
@@ -250,7 +260,8 @@ static void test_pair(void **state)
     for (int m = BARID_AUTH_PLAIN; m <= BARID_AUTH_SCRAM_SHA_256; m++) {
         enum barid_auth_mechanism mechanism = (enum barid_auth_mechanism)m;
 
-        assert_int_equal(pair(mechanism, "us,er=", "p\xc3\xa4ss w", "p\xc3\xa4ss w", NULL), SASL_SUCCESS);
+        assert_int_equal(pair(mechanism, "us,er=", "p\xc3\xa4ss w", "p\xc3\xa4ss w", NULL),
+                         SASL_SUCCESS);
         assert_int_equal(pair(mechanism, "tim", "right", "wrong", NULL), SASL_FAILURE);
     }
 }

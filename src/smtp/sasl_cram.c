@@ -1,4 +1,5 @@
-/* smtp/sasl_cram.c: CRAM-MD5 (RFC 2195): challenge, then name SP hex(HMAC-MD5(secret, challenge)). */
+/* smtp/sasl_cram.c: CRAM-MD5 (RFC 2195): challenge, then name SP hex(HMAC-MD5(secret,
+ * challenge)). */
 #include "smtp/sasl_int.h"
 
 #include <openssl/evp.h>
@@ -45,7 +46,8 @@ static enum sasl_state cram_answer(struct sasl_server *x, const struct sasl_cred
     int r;
 
     /* The same work without a secret. */
-    r = cram_digest(usable ? c->secret : BARID_S("no such user"), buf_slice(&x->challenge), want);
+    r = cram_digest(usable ? c->secret : BARID_S("no such user"), buf_slice(&x->challenge),
+                    want);
     equal = r == 0 && scram_equal(want, x->cram_digest, CRAM_DIGEST);
     mem_wipe(want, sizeof(want));
     if (r < 0)

@@ -1,6 +1,7 @@
 /*
- * smtp/sasl_fuzz.c: the first octet chooses a mechanism and the answer, the rest are messages parted
- * by '\n'. No message makes an exchange succeed without a password; verifier texts print back.
+ * smtp/sasl_fuzz.c: the first octet chooses a mechanism and the answer, the rest are messages
+ * parted by '\n'. No message makes an exchange succeed without a password; verifier texts print
+ * back.
  */
 #include <stdlib.h>
 
@@ -29,9 +30,11 @@ static void serve(enum barid_auth_mechanism mechanism, bool known, barid_slice i
     struct sasl_server_config config = {
         .mechanism = mechanism, .hostname = BARID_S("mx"), .auth_seed = seed, .random = fill};
     struct sasl_credential c = {
-        .known = known, .kind = BARID_SECRET_VERIFIER,
-        .secret = BARID_S("SCRAM-SHA-256$4096:W22ZaJ0SNY7soEsUEjb6gQ==$WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpc"
-                          "XkuLmtbsT4qY=:wfPLwcE6nTWhTAmQ7tl2KeoiWGPlZqQxSrmfPwDl2dU=")};
+        .known = known,
+        .kind = BARID_SECRET_VERIFIER,
+        .secret = BARID_S(
+            "SCRAM-SHA-256$4096:W22ZaJ0SNY7soEsUEjb6gQ==$WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpc"
+            "XkuLmtbsT4qY=:wfPLwcE6nTWhTAmQ7tl2KeoiWGPlZqQxSrmfPwDl2dU=")};
     struct sasl_server *x;
     enum sasl_state state;
 
@@ -54,8 +57,10 @@ static void serve(enum barid_auth_mechanism mechanism, bool known, barid_slice i
 
 static void ask(enum barid_auth_mechanism mechanism, barid_slice in)
 {
-    struct sasl_client_config config = {.mechanism = mechanism, .authcid = BARID_S("tim"),
-                                        .password = BARID_S("pw"), .random = fill};
+    struct sasl_client_config config = {.mechanism = mechanism,
+                                        .authcid = BARID_S("tim"),
+                                        .password = BARID_S("pw"),
+                                        .random = fill};
     struct sasl_client *x;
     barid_slice out;
     int r = 0;

@@ -18,7 +18,7 @@
 #include "base/slice.h"
 #include "smtp/sasl_int.h"
 
-/* --- FIRST ---------------------------------------------------------------------------------- */
+/* --- FIRST -------------------------------------------------------------------------------- */
 
 /* gs2-header = ("n" / "y") "," [ "a=" authzid ] "," */
 static int parse_gs2(struct sasl_server *x, barid_slice *in)
@@ -79,7 +79,7 @@ static enum sasl_state step_first(struct sasl_server *x, barid_slice in)
     return x->state = SASL_CREDENTIAL;
 }
 
-/* --- answer --------------------------------------------------------------------------------- */
+/* --- answer ------------------------------------------------------------------------------- */
 
 /* A verifier that no password matches, with the shape of a new one. */
 static int fake_verifier(struct sasl_server *x, barid_verifier *v)
@@ -95,8 +95,8 @@ static int fake_verifier(struct sasl_server *x, barid_verifier *v)
     buf_init(&text, x->mem, 0);
     if ((r = buf_fmt(&text, "salt %d ", (int)x->mech->id)) == 0 &&
         (r = buf_append(&text, x->identity.authcid)) == 0 &&
-        (r = scram_hmac(BARID_AUTH_SCRAM_SHA_256, x->scram.auth_seed, sizeof(x->scram.auth_seed),
-                        buf_slice(&text), mac)) == 0)
+        (r = scram_hmac(BARID_AUTH_SCRAM_SHA_256, x->scram.auth_seed,
+                        sizeof(x->scram.auth_seed), buf_slice(&text), mac)) == 0)
         memcpy(v->salt, mac, BARID_VERIFIER_SALT);
     buf_deinit(&text);
     return r;
@@ -137,7 +137,7 @@ static enum sasl_state scram_answer(struct sasl_server *x, const struct sasl_cre
     return send_server_first(x);
 }
 
-/* --- FINAL, LAST ---------------------------------------------------------------------------- */
+/* --- FINAL, LAST -------------------------------------------------------------------------- */
 
 /* c= repeats the gs2-header in base64 (RFC 5802 5.1): else somebody changed it under way. */
 static bool binding_right(const struct sasl_server *x, barid_slice value)
@@ -229,8 +229,8 @@ static enum sasl_state scram_step(struct sasl_server *x, barid_slice in)
         return step_first(x, in);
     if (x->scram.phase == SCRAM_FINAL)
         return step_final(x, in);
-    /* RFC 4954 4: SMTP has no place for data with success, so it came as a challenge that the client
-     * answers with nothing. */
+    /* RFC 4954 4: SMTP has no place for data with success, so it came as a challenge that the
+     * client answers with nothing. */
     return in.n == 0 ? (x->state = SASL_SUCCESS) : sasl_fail(x, BARID_ESYNTAX);
 }
 

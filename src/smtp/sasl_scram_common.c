@@ -24,14 +24,17 @@ static const EVP_MD *digest_of(enum barid_auth_mechanism mechanism)
 
 size_t scram_key_size(enum barid_auth_mechanism mechanism)
 {
-    return mechanism == BARID_AUTH_SCRAM_SHA_1 ? 20 : mechanism == BARID_AUTH_SCRAM_SHA_256 ? 32 : 0;
+    return mechanism == BARID_AUTH_SCRAM_SHA_1     ? 20
+           : mechanism == BARID_AUTH_SCRAM_SHA_256 ? 32
+                                                   : 0;
 }
 
 int scram_hmac(enum barid_auth_mechanism mechanism, const uint8_t *key, size_t key_n,
                barid_slice text, uint8_t *out)
 {
     unsigned n = 0;
-    const unsigned char *p = text.n > 0 ? (const unsigned char *)text.p : (const unsigned char *)"";
+    const unsigned char *p =
+        text.n > 0 ? (const unsigned char *)text.p : (const unsigned char *)"";
 
     if (HMAC(digest_of(mechanism), key, (int)key_n, p, text.n, out, &n) == NULL)
         return BARID_ENOMEM;
@@ -46,9 +49,9 @@ int scram_hash(enum barid_auth_mechanism mechanism, const uint8_t *in, size_t n,
 int scram_salted(enum barid_auth_mechanism mechanism, barid_slice password, barid_slice salt,
                  uint32_t iterations, uint8_t *out)
 {
-    if (PKCS5_PBKDF2_HMAC(password.p, (int)password.n, (const unsigned char *)salt.p, (int)salt.n,
-                          (int)iterations, digest_of(mechanism), (int)scram_key_size(mechanism),
-                          out) != 1)
+    if (PKCS5_PBKDF2_HMAC(password.p, (int)password.n, (const unsigned char *)salt.p,
+                          (int)salt.n, (int)iterations, digest_of(mechanism),
+                          (int)scram_key_size(mechanism), out) != 1)
         return BARID_ENOMEM;
     return 0;
 }

@@ -1,6 +1,6 @@
 /*
- * smtp/sasl_scram_common.h: the arithmetic of SCRAM (RFC 5802 3) that servers, clients and stored verifiers
- * share. mechanism is BARID_AUTH_SCRAM_SHA_1 or _SHA_256 everywhere.
+ * smtp/sasl_scram_common.h: the arithmetic of SCRAM (RFC 5802 3) that servers, clients and
+ * stored verifiers share. mechanism is BARID_AUTH_SCRAM_SHA_1 or _SHA_256 everywhere.
  */
 #ifndef SMTP_SASL_SCRAM_COMMON_H
 #define SMTP_SASL_SCRAM_COMMON_H
@@ -9,7 +9,8 @@
 #include "barid/verifier.h"
 #include "base/buf.h"
 
-/* Nonce of one side, and messages: generous against what is seen (32, 200), small against abuse. */
+/* Nonce of one side, and messages: generous against what is seen (32, 200), small against
+ * abuse. */
 #define SCRAM_NONCE_MAX   128
 #define SCRAM_MESSAGE_MAX 2048
 /* Octets of randomness in our half of the nonce; base64 text of 24. */
@@ -34,8 +35,8 @@ bool scram_equal(const uint8_t *a, const uint8_t *b, size_t n); /* in constant t
 bool scram_password_valid(barid_slice password);
 
 /*
- * Cut "k=value," off the front of *message. False when the next attribute is not k. The value ends
- * at the comma or the end.
+ * Cut "k=value," off the front of *message. False when the next attribute is not k. The value
+ * ends at the comma or the end.
  */
 bool scram_attribute(barid_slice *message, char k, barid_slice *value_r);
 /* RFC 5802 5.1 saslname: "=2C" is ',', "=3D" is '='. Decode into out (at least s.n): false when

@@ -91,7 +91,8 @@ int sasl_server_new(struct sasl_server **x_r, const struct sasl_server_config *c
     *x_r = NULL;
     while (i < sizeof(mechs) / sizeof(mechs[0]) && mechs[i]->id != config->mechanism)
         i++;
-    if (i == sizeof(mechs) / sizeof(mechs[0]) || config->random == NULL || config->auth_seed == NULL)
+    if (i == sizeof(mechs) / sizeof(mechs[0]) || config->random == NULL ||
+        config->auth_seed == NULL)
         return BARID_EINVALID;
     if ((x = mem_zalloc(mem, sizeof(*x))) == NULL)
         return BARID_ENOMEM;
@@ -129,7 +130,8 @@ enum sasl_state sasl_server_start(struct sasl_server *x, const barid_slice *init
     if (x->state != SASL_CHALLENGE)
         return sasl_fail(x, BARID_EINVALID);
     if (!x->mech->client_first) {
-        /* RFC 4954 4: an initial response to a mechanism that starts with a challenge is a 501. */
+        /* RFC 4954 4: an initial response to a mechanism that starts with a challenge is a
+         * 501. */
         return initial != NULL ? sasl_fail(x, BARID_ESYNTAX) : x->mech->begin(x);
     }
     if (initial == NULL)

@@ -3,7 +3,8 @@
  *
  *   state = sasl_server_start(x, &initial or NULL);
  *   for (;;) switch (state) {
- *   SASL_CHALLENGE:  send sasl_server_challenge(x), read a line, state = sasl_server_step(x, bytes)
+ *   SASL_CHALLENGE:  send sasl_server_challenge(x), read a line, state = sasl_server_step(x,
+ * bytes)
  *   SASL_CREDENTIAL: look up sasl_server_identity(x), now or later;
  *                    state = sasl_server_answer(x, &credential)
  *   SASL_SUCCESS, SASL_FAILURE: done, sasl_server_del(&x)
@@ -24,8 +25,8 @@ struct sasl_server;
 
 /* A decoded client message: RFC 4954 4 bounds a line by 12288 octets of base64. */
 #define SASL_MESSAGE_MAX 9216
-/* authcid, authzid, password: longer is a failure (RFC 4616 2 bounds them by 255 each; passwords
- * of password managers are longer, so this is generous). */
+/* authcid, authzid, password: longer is a failure (RFC 4616 2 bounds them by 255 each;
+ * passwords of password managers are longer, so this is generous). */
 #define SASL_NAME_MAX     255
 #define SASL_PASSWORD_MAX 1024
 
@@ -40,7 +41,8 @@ struct sasl_server_config {
     enum barid_auth_mechanism mechanism; /* not NONE */
     barid_slice hostname;                /* CRAM-MD5 challenge; copied */
     const uint8_t *auth_seed;            /* 32 octets: fake salts; borrowed during new only */
-    uint32_t fake_iterations; /* SCRAM count shown for unknown users; 0 = BARID_VERIFIER_ITERATIONS */
+    /* SCRAM count shown for unknown users; 0 = BARID_VERIFIER_ITERATIONS */
+    uint32_t fake_iterations;
     void (*random)(void *user, void *p, size_t n); /* called during new only */
     void *random_user;
 };
@@ -54,8 +56,8 @@ struct sasl_identity {
 /*
  * The answer. For PLAIN and LOGIN `known` alone decides: the host has compared the password
  * (barid_verifier_check on a thread that may block). For CRAM-MD5 secret is the password
- * (BARID_SECRET_PLAIN), for SCRAM a verifier of the same hash (BARID_SECRET_VERIFIER); not known,
- * or another kind, goes through the motions and fails. The secret is not kept.
+ * (BARID_SECRET_PLAIN), for SCRAM a verifier of the same hash (BARID_SECRET_VERIFIER); not
+ * known, or another kind, goes through the motions and fails. The secret is not kept.
  */
 struct sasl_credential {
     bool known;

@@ -1,4 +1,5 @@
-/* smtp/sasl_test.c: the server exchanges and stored verifiers, against published vectors too. */
+/* smtp/sasl_test.c: the server exchanges and stored verifiers, against published vectors
+ * too. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -27,7 +28,8 @@ static void fill(void *user, void *p, size_t n)
         ((uint8_t *)p)[i] = (*next)++;
 }
 
-static int make(struct sasl_server **x_r, enum barid_auth_mechanism mechanism, const barid_mem *mem)
+static int make(struct sasl_server **x_r, enum barid_auth_mechanism mechanism,
+                const barid_mem *mem)
 {
     uint8_t next = 1;
     struct sasl_server_config config = {.mechanism = mechanism,
@@ -197,7 +199,7 @@ static void test_cram(void **state)
     sasl_server_del(&x);
 }
 
-/* --- SCRAM ----------------------------------------------------------------------------------- */
+/* --- SCRAM -------------------------------------------------------------------------------- */
 
 static const char *text_of(json_t *object, const char *key)
 {
@@ -223,7 +225,8 @@ static void verifier_for(enum barid_auth_mechanism mechanism, const char *passwo
     buf_init(&raw, NULL, 0);
     assert_int_equal(base64_decode(&raw, salt), 0);
     assert_int_equal(barid_verifier_make(&v, mechanism, slice_str(password), buf_slice(&raw),
-                                         (uint32_t)iterations), 0);
+                                         (uint32_t)iterations),
+                     0);
     barid_verifier_format(&v, text);
     buf_deinit(&raw);
 }
@@ -231,13 +234,15 @@ static void verifier_for(enum barid_auth_mechanism mechanism, const char *passwo
 static void scram_vector(json_t *v, enum barid_auth_mechanism mechanism)
 {
     struct sasl_server *x = must_make(mechanism);
-    const char *client_first = text_of(v, "client_first"), *server_first = text_of(v, "server_first");
+    const char *client_first = text_of(v, "client_first"),
+               *server_first = text_of(v, "server_first");
     barid_slice initial = slice_str(client_first), ours = slice_str(server_first), first, nonce;
     char verifier[BARID_VERIFIER_TEXT_MAX];
     struct sasl_credential c = {true, BARID_SECRET_VERIFIER, {0}};
 
     /* Our half of the nonce is what the server's adds to the client's. */
-    first = slice_from(initial, slice_find(initial, 'r') == 0 ? 0 : slice_find_last(initial, ',') + 1);
+    first = slice_from(initial,
+                       slice_find(initial, 'r') == 0 ? 0 : slice_find_last(initial, ',') + 1);
     assert_true(scram_attribute(&first, 'r', &nonce));
     ours = slice_from(slice_head(ours, slice_find(ours, ',')), 2 + nonce.n);
     memcpy(x->server_nonce, ours.p, ours.n);
@@ -276,7 +281,8 @@ static void plain_vector(json_t *v)
     json_t *messages = json_object_get(v, "messages"), *m;
     size_t i;
 
-    json_array_foreach(messages, i, m) {
+    json_array_foreach(messages, i, m)
+    {
         struct sasl_server *x = must_make(BARID_AUTH_PLAIN);
         json_t *raw = json_object_get(m, "raw");
         barid_slice initial = slice_of(json_string_value(raw), json_string_length(raw));
@@ -303,7 +309,8 @@ static void test_vectors(void **state)
     }
     all = json_loadb(file.p, file.len, JSON_ALLOW_NUL, NULL);
     assert_non_null(all);
-    json_array_foreach(all, i, v) {
+    json_array_foreach(all, i, v)
+    {
         const char *mech = text_of(v, "mech");
 
         seen++;
@@ -402,7 +409,9 @@ static void test_scram_unknown(void **state)
     assert_string_not_equal(a, c);
 
     assert_int_equal(barid_verifier_make(&v, BARID_AUTH_SCRAM_SHA_256, BARID_S("pw"),
-                                         BARID_S("0123456789abcdef"), BARID_VERIFIER_ITERATIONS), 0);
+                                         BARID_S("0123456789abcdef"),
+                                         BARID_VERIFIER_ITERATIONS),
+                     0);
     cred.secret = slice_of(text, barid_verifier_format(&v, text));
     first_for("real", BARID_AUTH_SCRAM_SHA_256, &cred, known, sizeof(known));
     assert_int_equal(strlen(known), strlen(a)); /* the same shape */
@@ -417,8 +426,14 @@ static void test_scram_unknown(void **state)
 static void test_scram_final(void **state)
 {
     static const char *const bad[] = {
-        "", "c=biws", "c=biws,r=x,p=AAAA", "c=eSws,r=%s,p=" "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=",
-        "c=biws,r=%s,p=AAAA", "c=biws,r=%s", "c=biws,r=%s,x=1",
+        "",
+        "c=biws",
+        "c=biws,r=x,p=AAAA",
+        "c=eSws,r=%s,p="
+        "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=",
+        "c=biws,r=%s,p=AAAA",
+        "c=biws,r=%s",
+        "c=biws,r=%s,x=1",
         "r=%s,c=biws,p=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=",
         "c=biws,r=%sx,p=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=",
         "c=biws,r=%s,p=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
@@ -437,11 +452,13 @@ static void test_scram_final(void **state)
         first = sasl_server_challenge(x);
         assert_true(scram_attribute(&first, 'r', &nonce));
         snprintf(format, sizeof(format), "%s",
-                 formed ? "c=biws,r=%s,p=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=" : bad[i]);
+                 formed ? "c=biws,r=%s,p=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
+                        : bad[i]);
         mark = strstr(format, "%s");
         if (mark != NULL) {
             *mark = '\0';
-            snprintf(message, sizeof(message), "%s%.*s%s", format, (int)nonce.n, nonce.p, mark + 2);
+            snprintf(message, sizeof(message), "%s%.*s%s", format, (int)nonce.n, nonce.p,
+                     mark + 2);
         } else {
             snprintf(message, sizeof(message), "%s", format);
         }
@@ -457,20 +474,27 @@ static void test_verifier(void **state)
         const char *text;
         int result;
     } row[] = {
-        {"SCRAM-SHA-256$4096:W22ZaJ0SNY7soEsUEjb6gQ==$WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpcXkuLmtbsT4qY="
-         ":wfPLwcE6nTWhTAmQ7tl2KeoiWGPlZqQxSrmfPwDl2dU=", 0},
-        {"SCRAM-SHA-1$4096:QSXCR+Q6sek8bf92$6dlGYMOdZcOPutkcNY8U2g7vK9Y=:D+CSWLOshSulAsxiupA+qs2/fTE=", 0},
+        {"SCRAM-SHA-256$4096:W22ZaJ0SNY7soEsUEjb6gQ==$"
+         "WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpcXkuLmtbsT4qY="
+         ":wfPLwcE6nTWhTAmQ7tl2KeoiWGPlZqQxSrmfPwDl2dU=",
+         0},
+        {"SCRAM-SHA-1$4096:QSXCR+Q6sek8bf92$6dlGYMOdZcOPutkcNY8U2g7vK9Y=:D+CSWLOshSulAsxiupA+"
+         "qs2/fTE=",
+         0},
         {"SCRAM-SHA-512$1:AA==$AA==:AA==", BARID_EUNSUPPORTED},
         {"secret", BARID_EUNSUPPORTED},
         {"", BARID_EUNSUPPORTED},
         {"SCRAM-SHA-256$", BARID_ESYNTAX},
-        {"SCRAM-SHA-1$0:QSXC$6dlGYMOdZcOPutkcNY8U2g7vK9Y=:D+CSWLOshSulAsxiupA+qs2/fTE=", BARID_ESYNTAX},
-        {"SCRAM-SHA-1$1:$6dlGYMOdZcOPutkcNY8U2g7vK9Y=:D+CSWLOshSulAsxiupA+qs2/fTE=", BARID_ESYNTAX},
+        {"SCRAM-SHA-1$0:QSXC$6dlGYMOdZcOPutkcNY8U2g7vK9Y=:D+CSWLOshSulAsxiupA+qs2/fTE=",
+         BARID_ESYNTAX},
+        {"SCRAM-SHA-1$1:$6dlGYMOdZcOPutkcNY8U2g7vK9Y=:D+CSWLOshSulAsxiupA+qs2/fTE=",
+         BARID_ESYNTAX},
         {"SCRAM-SHA-1$10000001:QSXC$6dlGYMOdZcOPutkcNY8U2g7vK9Y=:D+CSWLOshSulAsxiupA+qs2/fTE=",
          BARID_ELIMIT},
         {"SCRAM-SHA-1$4096:QSXC$6dlGYMOdZcOPutkcNY8U2g7vK9Y=:AAAA", BARID_ESYNTAX},
         {"SCRAM-SHA-1$4096:QSXC$6dlGYMOdZcOPutkcNY8U2g7vK9Y=", BARID_ESYNTAX},
-        {"SCRAM-SHA-1$4096:QS!C$6dlGYMOdZcOPutkcNY8U2g7vK9Y=:D+CSWLOshSulAsxiupA+qs2/fTE=", BARID_ESYNTAX},
+        {"SCRAM-SHA-1$4096:QS!C$6dlGYMOdZcOPutkcNY8U2g7vK9Y=:D+CSWLOshSulAsxiupA+qs2/fTE=",
+         BARID_ESYNTAX},
     };
 
     (void)state;
@@ -499,12 +523,17 @@ static void test_verifier_make(void **state)
     barid_slice s = slice_of(salt, 16);
 
     (void)state;
-    assert_int_equal(barid_verifier_make(&v, BARID_AUTH_PLAIN, BARID_S("x"), s, 1), BARID_EINVALID);
-    assert_int_equal(barid_verifier_make(&v, BARID_AUTH_SCRAM_SHA_1, BARID_S("x"), s, 0), BARID_EINVALID);
+    assert_int_equal(barid_verifier_make(&v, BARID_AUTH_PLAIN, BARID_S("x"), s, 1),
+                     BARID_EINVALID);
+    assert_int_equal(barid_verifier_make(&v, BARID_AUTH_SCRAM_SHA_1, BARID_S("x"), s, 0),
+                     BARID_EINVALID);
     assert_int_equal(barid_verifier_make(&v, BARID_AUTH_SCRAM_SHA_1, BARID_S("x"),
-                                         slice_of(salt, sizeof(salt)), 1), BARID_EINVALID);
-    assert_int_equal(barid_verifier_make(&v, BARID_AUTH_SCRAM_SHA_1, BARID_S("\n"), s, 1), BARID_ESYNTAX);
-    assert_int_equal(barid_verifier_make(&v, BARID_AUTH_SCRAM_SHA_1, BARID_S("\xff"), s, 1), BARID_ESYNTAX);
+                                         slice_of(salt, sizeof(salt)), 1),
+                     BARID_EINVALID);
+    assert_int_equal(barid_verifier_make(&v, BARID_AUTH_SCRAM_SHA_1, BARID_S("\n"), s, 1),
+                     BARID_ESYNTAX);
+    assert_int_equal(barid_verifier_make(&v, BARID_AUTH_SCRAM_SHA_1, BARID_S("\xff"), s, 1),
+                     BARID_ESYNTAX);
     /* The longest text there is fits. */
     s.n = BARID_VERIFIER_SALT_MAX;
     assert_int_equal(barid_verifier_make(&v, BARID_AUTH_SCRAM_SHA_256, BARID_S("x"), s, 1), 0);
@@ -516,7 +545,7 @@ static void test_verifier_make(void **state)
     assert_int_equal(barid_verifier_check(&v, BARID_S("x")), 1);
 }
 
-/* --- allocation ------------------------------------------------------------------------------ */
+/* --- allocation --------------------------------------------------------------------------- */
 
 static void exchange(enum barid_auth_mechanism mechanism, const barid_mem *mem)
 {
@@ -527,7 +556,7 @@ static void exchange(enum barid_auth_mechanism mechanism, const barid_mem *mem)
         return;
     state = sasl_server_start(x, NULL);
     for (int i = 0; state == SASL_CHALLENGE && i < 4; i++)
-        state = sasl_server_step(x, mechanism == BARID_AUTH_PLAIN    ? BARID_S("\0a\0b")
+        state = sasl_server_step(x, mechanism == BARID_AUTH_PLAIN   ? BARID_S("\0a\0b")
                                     : mechanism == BARID_AUTH_LOGIN ? BARID_S("a")
                                     : mechanism == BARID_AUTH_CRAM_MD5
                                         ? BARID_S("t b913a602c7eda7a495b4e6e7334d3890")

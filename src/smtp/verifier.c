@@ -14,7 +14,9 @@ int barid_verifier_make(barid_verifier *v_r, enum barid_auth_mechanism mechanism
     uint8_t salted[BARID_VERIFIER_KEY_MAX];
     int r;
 
-    *v_r = (barid_verifier){.mechanism = mechanism, .iterations = iterations, .salt_n = salt.n,
+    *v_r = (barid_verifier){.mechanism = mechanism,
+                            .iterations = iterations,
+                            .salt_n = salt.n,
                             .key_n = scram_key_size(mechanism)};
     if (v_r->key_n == 0 || iterations == 0 || iterations > BARID_VERIFIER_ITERATIONS_MAX ||
         salt.n == 0 || salt.n > BARID_VERIFIER_SALT_MAX)
@@ -31,11 +33,13 @@ int barid_verifier_make(barid_verifier *v_r, enum barid_auth_mechanism mechanism
 size_t barid_verifier_format(const barid_verifier *v, char *out)
 {
     /* On the caller's memory: cap equals max, so it never grows; the NUL keeps its place. */
-    struct buf b = {.p = out, .cap = BARID_VERIFIER_TEXT_MAX - 1, .max = BARID_VERIFIER_TEXT_MAX - 1};
+    struct buf b = {
+        .p = out, .cap = BARID_VERIFIER_TEXT_MAX - 1, .max = BARID_VERIFIER_TEXT_MAX - 1};
 
-    b.len = (size_t)snprintf(out, BARID_VERIFIER_TEXT_MAX, "%s$%u:",
-                             v->mechanism == BARID_AUTH_SCRAM_SHA_1 ? "SCRAM-SHA-1" : "SCRAM-SHA-256",
-                             v->iterations);
+    b.len = (size_t)snprintf(
+        out, BARID_VERIFIER_TEXT_MAX,
+        "%s$%u:", v->mechanism == BARID_AUTH_SCRAM_SHA_1 ? "SCRAM-SHA-1" : "SCRAM-SHA-256",
+        v->iterations);
     (void)base64_encode(&b, slice_of(v->salt, v->salt_n));
     (void)buf_byte(&b, '$');
     (void)base64_encode(&b, slice_of(v->stored_key, v->key_n));
@@ -85,7 +89,8 @@ int barid_verifier_parse(barid_slice text, barid_verifier *v_r)
     else
         return BARID_EUNSUPPORTED;
     v_r->key_n = scram_key_size(v_r->mechanism);
-    if ((r = slice_u64(slice_cut(text, ':', &text), BARID_VERIFIER_ITERATIONS_MAX, &iterations)) < 0)
+    if ((r = slice_u64(slice_cut(text, ':', &text), BARID_VERIFIER_ITERATIONS_MAX,
+                       &iterations)) < 0)
         return r;
     v_r->iterations = (uint32_t)iterations;
     salt = slice_cut(text, '$', &text);
