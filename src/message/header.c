@@ -3,7 +3,8 @@
  *
  * A line that starts with white space belongs to the field before it; a line that is neither that nor "ftext:" is kept as
  * a nameless entry, so that what was not understood is written back as it came. Trailing white space between name and
- * colon (RFC 5322 4.5 obsolete syntax) is not part of the name.
+ * colon (RFC 5322 4.5 obsolete syntax) is not part of the name. Only the first line of a block can begin with white space
+ * and belong to nothing; see detach_first.
  *
  * Invariants: the raw slices of fields with an offset, in list order, never overlap and cover the block; n <= cap; n <=
  * HEADER_FIELDS_MAX; edited is set by the first change and never cleared.
@@ -275,6 +276,38 @@ static int end_last_line(struct header_list *h)
     return 0;
 }
 
+/*
+ * A block whose first line begins with white space: written behind a field of ours that line would become its
+ * continuation, and a client could put words into our Received. It becomes a field of its own instead.
+ */
+static int detach_first(struct header_list *h)
+{
+    static const char name[] = "X-Not-A-Field:";
+    struct header_field *first = h->n > 0 ? &h->f[0] : NULL;
+    char *p;
+
+    if (first == NULL || first->raw.n == 0 || !is_wsp(first->raw.p[0]))
+        return 0;
+    p = arena_alloc(h->arena, sizeof(name) - 1 + first->raw.n);
+    if (p == NULL)
+        return BARID_ENOMEM;
+    memcpy(p, name, sizeof(name) - 1);
+    memcpy(p + sizeof(name) - 1, first->raw.p, first->raw.n);
+    *first = split(slice_of(p, sizeof(name) - 1 + first->raw.n), first->offset);
+    h->edited = true;
+    return 0;
+}
+
+/* All that can fail before a field is put in. */
+static int make_room(struct header_list *h, size_t extra, bool at_top)
+{
+    int rc = reserve(h, extra);
+
+    if (rc == 0)
+        rc = end_last_line(h);
+    return rc == 0 && at_top ? detach_first(h) : rc;
+}
+
 int header_add(struct header_list *h, barid_slice name, barid_slice value, size_t at)
 {
     struct header_field f;
@@ -284,9 +317,7 @@ int header_add(struct header_list *h, barid_slice name, barid_slice value, size_
         return BARID_ESYNTAX;
     rc = make_field(h, name, value, &f);
     if (rc == 0)
-        rc = end_last_line(h);
-    if (rc == 0)
-        rc = reserve(h, 1);
+        rc = make_room(h, 1, at == 0);
     if (rc == 0)
         insert(h, &f, at);
     return rc;
@@ -339,9 +370,7 @@ int header_prepend_raw(struct header_list *h, barid_slice raw)
         if (fields.f[i].name.n == 0)
             rc = BARID_ESYNTAX;
     if (rc == 0)
-        rc = end_last_line(h);
-    if (rc == 0)
-        rc = reserve(h, fields.n);
+        rc = make_room(h, fields.n, true);
     for (size_t i = fields.n; rc == 0 && i > 0; i--) {
         fields.f[i - 1].offset = SIZE_MAX;
         insert(h, &fields.f[i - 1], 0);

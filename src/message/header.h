@@ -36,7 +36,8 @@ size_t header_count(const struct header_list *h, barid_slice name);
 int header_value(const struct header_list *h, size_t i, struct arena *arena, barid_slice *value_r);
 
 /* 0, BARID_ENOMEM, BARID_ELIMIT, or BARID_ESYNTAX. name: RFC 5322 ftext; value: no CR, LF or NUL (folded by us at 78 where possible, hard at 998): BARID_ESYNTAX otherwise.
- * at: position among all fields, SIZE_MAX = end; 0 = top. */
+ * at: position among all fields, SIZE_MAX = end; 0 = top. A first line of the block that begins with white space is made
+ * a field "X-Not-A-Field" when something is put above it: it must not continue a field of ours. */
 int header_add(struct header_list *h, barid_slice name, barid_slice value, size_t at);
 int header_set(struct header_list *h, barid_slice name, barid_slice value); /* replace the first, delete the others, or add */
 size_t header_remove(struct header_list *h, barid_slice name);              /* how many */

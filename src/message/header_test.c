@@ -154,6 +154,23 @@ static void test_cut_off_line_is_ended_before_adding(void **state)
     arena_deinit(&arena);
 }
 
+/* A client's first line must not continue our Received field. */
+static void test_first_line_is_no_continuation(void **state)
+{
+    struct arena arena;
+    struct header_list h;
+
+    (void)state;
+    arena_init(&arena, NULL, 0);
+    assert_int_equal(header_parse(&h, &arena, text(" for <evil@example.net>\r\n more\r\nA: b\r\n")), 0);
+    assert_int_equal(header_add(&h, text("Z"), text("1"), SIZE_MAX), 0);
+    assert_int_equal(header_find(&h, text("X-Not-A-Field"), 0), SIZE_MAX);
+    assert_int_equal(header_prepend_raw(&h, text("Received: ours\r\n")), 0);
+    assert_int_equal(header_add(&h, text("Y"), text("2"), 0), 0);
+    assert_written(&h, "Y: 2\r\nReceived: ours\r\nX-Not-A-Field: for <evil@example.net>\r\n more\r\nA: b\r\nZ: 1\r\n");
+    arena_deinit(&arena);
+}
+
 static void test_refused(void **state)
 {
     static const struct {
@@ -339,7 +356,7 @@ static void scenario(const barid_mem *mem)
 
     arena_init(&arena, mem, 0);
     buf_init(&out, mem, 0);
-    if (header_parse(&h, &arena, text(SAMPLE "Cut: off")) == 0) {
+    if (header_parse(&h, &arena, text(" none\r\n" SAMPLE "Cut: off")) == 0) {
         bool first = header_add(&h, text("X-One"), text("1"), 0) == 0;
         bool raw = header_prepend_raw(&h, text("Received: 1\r\n")) == 0;
         bool set = header_set(&h, text("To"), text("b@example.com")) == 0;
@@ -380,6 +397,7 @@ int main(void)
         cmocka_unit_test(test_edits),
         cmocka_unit_test(test_set_replaces_first_and_drops_others),
         cmocka_unit_test(test_cut_off_line_is_ended_before_adding),
+        cmocka_unit_test(test_first_line_is_no_continuation),
         cmocka_unit_test(test_refused),
         cmocka_unit_test(test_folding),
         cmocka_unit_test(test_folding_shape),
