@@ -22,6 +22,7 @@
  *    MAIL, with stage LOCAL.
  *  - Nothing ambiguous is sent: a bare CR or LF in the body (BINARYMIME apart) is made CRLF or ends the
  *    mail with stage LOCAL, 5.6.11, as config.bare_newline says.
+ *  - What the body is the host says (params.body); octets above 127 are not looked for.
  *  - A message is never held: WANT_BODY asks for at most config.chunk octets at a time.
  *  - After READY no recipient is without exactly one RESULT when DONE comes, whatever happens.
  */

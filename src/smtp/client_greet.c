@@ -97,7 +97,7 @@ static barid_slice cut_keyword(barid_slice line, barid_slice *value_r)
     return slice_head(line, n);
 }
 
-/* Call visit semantics by hand: the n-th keyword line, false after the last. */
+/* The next keyword line of *rest, which it is cut off; false after the last. */
 static bool keyword_line(barid_slice *rest, barid_slice *keyword_r, barid_slice *value_r)
 {
     if (rest->n == 0)
