@@ -79,7 +79,8 @@ typedef struct barid_limits {
     size_t pipelined;        /* input octets buffered while an event waits; 65536 */
     size_t output;           /* reply octets waiting for a client that does not read; 65536: then parsing pauses */
     size_t header;           /* octets of the header block; 262144 */
-    uint64_t message;        /* octets of the message; 52428800 (50 MiB), also SIZE= */
+    uint64_t message;        /* octets of the message; 52428800 (50 MiB), also SIZE=. After a refusal as many again are
+                              * read to hear the end; then it is answered and the session closes */
     uint32_t command_ms;     /* one whole command line must arrive within; 300000 (RFC 5321 4.5.3.2.7) */
     uint32_t data_idle_ms;   /* silence within DATA; 180000 */
     uint32_t data_min_rate;  /* octets per second over any data_rate_window_ms of DATA; 64 */

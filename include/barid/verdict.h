@@ -46,7 +46,8 @@ enum barid_secret_kind {
  */
 typedef struct barid_verdict {
     enum barid_verdict_kind kind;
-    uint16_t code;        /* 0 = the default; REJECT needs 500-599, TEMPFAIL 400-499, ACCEPT 200-299 */
+    uint16_t code;        /* 0 = the default; REJECT needs 500-599, TEMPFAIL 400-499 (421 closes), ACCEPT 200-299
+                           * (looked at where the default is 250), DISCONNECT 400-599 */
     barid_slice enhanced; /* "5.7.1"; empty = the default */
     barid_slice text;     /* empty = the default */
     bool silent;          /* DISCONNECT: close without a reply */

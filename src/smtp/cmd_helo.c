@@ -151,6 +151,8 @@ static void greet(struct barid_session *s, const struct command *c, bool esmtp)
     event = session_ask_command(s, BARID_EVENT_HELO, c);
     if (event != NULL)
         event->argument = s->helo;
+    else
+        session_set_fact(s, &s->helo, (barid_slice){NULL, 0});
 }
 
 void cmd_helo(struct barid_session *s, const struct command *c)

@@ -241,10 +241,16 @@ void reply_verdict(struct barid_session *s, const barid_verdict *v, enum barid_r
 
 void reply_accepted(struct barid_session *s, const barid_verdict *v, enum barid_reply_id row)
 {
-    if (v->kind == BARID_ACCEPT)
-        reply_verdict(s, v, row);
-    else
+    barid_verdict said = *v;
+
+    if (v->kind != BARID_ACCEPT) {
         reply(s, row);
+        return;
+    }
+    /* Codes such as 354 and 235 are part of the protocol's course; only 250 has equals. */
+    if (row_of(s, row)->code != 250)
+        said.code = 0;
+    reply_verdict(s, &said, row);
 }
 
 void reply_plain(struct barid_session *s, unsigned code, barid_slice text)

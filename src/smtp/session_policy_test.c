@@ -79,6 +79,8 @@ static void test_verbs(void **state)
           "C: HELP\nS: 214-2.0.0 one\nS: 214-2.0.0  two \nS: 214 2.0.0 two?250 x\n"
           "C: DANCE\nS: 250 2.0.0 did it\nC: DANCE\nS: 500 5.5.2 Command not recognized\n"
           "C: RSET\nS: 550 5.7.1 Command refused\nC: QUIT\nS: 221 2.0.0 so long\n");
+    check("V: data accept code=250 text=go ahead\nV: rcpt accept code=252\n" GREETING HELO MAIL
+          "C: RCPT TO:<b@y.example>\nS: 252 2.1.5 Recipient ok\nC: DATA\nS: 354 go ahead\n" MESSAGE QUEUED);
     check("V: noop disconnect code=521 text=enough\n" GREETING "C: NOOP\nC: NOOP\nS: 521 5.7.0 enough\n"
           "L: connect\\nnoop verb=NOOP\\ndisconnect policy\n");
     check("V: noop reject code=571 enh=4.7.1\n" GREETING
