@@ -1,6 +1,6 @@
 /*
- * delivery/archive.c: one file per message. Knows names; root.c keeps them beneath the root, deposit.c makes them durable.
- * No mutable state after opening: safe from several threads.
+ * delivery/archive.c: one file per message. Knows names; root.c keeps them beneath the root,
+ * deposit.c makes them durable. No mutable state after opening: safe from several threads.
  */
 #include "delivery/archive_open.h"
 
@@ -34,7 +34,8 @@ static void deliver(struct transport *t, const struct delivery *d, struct delive
     snprintf(p.final, sizeof(p.final), "%s.eml", id);
     /* A leading dot hides it from whoever reads the archive while it grows. */
     snprintf(p.temp, sizeof(p.temp), ".%s.part%zu", id, d->unit_index);
-    snprintf(where, sizeof(where), "%.*s/%s", (int)slice_head(d->unit->target, TEMPLATE_RESULT_MAX).n,
+    snprintf(where, sizeof(where), "%.*s/%s",
+             (int)slice_head(d->unit->target, TEMPLATE_RESULT_MAX).n,
              d->unit->target.n > 0 ? d->unit->target.p : "", p.final);
     fault.error = root_dir(&a->root, d->unit->target, &dir);
     p.temp_dir = p.final_dir = dir;
@@ -63,7 +64,9 @@ int archive_open(struct transport **t_r, const struct archive_options *o, struct
 
     if (a == NULL)
         return err_set(err, BARID_ENOMEM, "out of memory");
-    a->transport = (struct transport){.name = "archive", .kind = DISPOSITION_ARCHIVE, .deliver = deliver,
+    a->transport = (struct transport){.name = "archive",
+                                      .kind = DISPOSITION_ARCHIVE,
+                                      .deliver = deliver,
                                       .close = close_archive};
     a->mem = o->mem;
     rc = root_open(&a->root, o->root, o->log, err);

@@ -1,4 +1,5 @@
-/* delivery/archive_test.c: what is kept, that nothing is replaced, escapes, each allocation failing. */
+/* delivery/archive_test.c: what is kept, that nothing is replaced, escapes, each allocation
+ * failing. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -107,7 +108,8 @@ static void test_never_replaces(void **state)
     world_deinit(&w);
 }
 
-/* Where the file should go stands a link to a file outside: it is neither followed nor replaced. */
+/* Where the file should go stands a link to a file outside: it is neither followed nor
+ * replaced. */
 static void test_link_as_file(void **state)
 {
     struct delivery_result r;
@@ -125,7 +127,8 @@ static void test_link_as_file(void **state)
     assert_int_equal(write(fd, "safe", 4), 4);
     close(fd);
     assert_int_equal(symlink("../../../victim", world_path(&w, FILE_)), 0);
-    assert_int_equal(symlink("../../../victim", world_path(&w, "root/2026/11/.0000000000011.part4")), 0);
+    assert_int_equal(
+        symlink("../../../victim", world_path(&w, "root/2026/11/.0000000000011.part4")), 0);
     t->deliver(t, &w.d, &r);
     assert_int_equal(r.status, DELIVERY_AGAIN);
     buf_init(&got, NULL, 0);
@@ -189,9 +192,12 @@ static void test_no_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_keeps_the_octets), cmocka_unit_test(test_edited_header_without_blank_line),
-        cmocka_unit_test(test_never_replaces),   cmocka_unit_test(test_link_as_file),
-        cmocka_unit_test(test_escapes),          cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_keeps_the_octets),
+        cmocka_unit_test(test_edited_header_without_blank_line),
+        cmocka_unit_test(test_never_replaces),
+        cmocka_unit_test(test_link_as_file),
+        cmocka_unit_test(test_escapes),
+        cmocka_unit_test(test_no_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -37,14 +37,23 @@ void world_init(struct world *w, const char *header, barid_slice body)
     snprintf(w->root, sizeof(w->root), "%s/root", w->dir);
     arena_init(&w->arena, NULL, 0);
     if (mail_init(&w->m, &w->arena, &w->facts, INT64_C(1795173699000042)) < 0 ||
-        mail_set_header(&w->m, slice_str(header), true) < 0 || !test_sender(&w->m, "sender@example.org") ||
-        test_rcpt(&w->m, "anna@example.com") == NULL || test_rcpt(&w->m, "bert@example.com") == NULL)
+        mail_set_header(&w->m, slice_str(header), true) < 0 ||
+        !test_sender(&w->m, "sender@example.org") ||
+        test_rcpt(&w->m, "anna@example.com") == NULL ||
+        test_rcpt(&w->m, "bert@example.com") == NULL)
         abort();
     w->m.id = 33;
-    w->unit = (struct unit){.kind = DISPOSITION_STORE, .target = BARID_S("example.com/anna"), .rcpts = w->rcpts,
+    w->unit = (struct unit){.kind = DISPOSITION_STORE,
+                            .target = BARID_S("example.com/anna"),
+                            .rcpts = w->rcpts,
                             .n_rcpts = 1};
-    w->d = (struct delivery){.mail = &w->m, .unit = &w->unit, .unit_index = 4, .body_size = body.n,
-                             .body_read = body_read, .body = w, .now_us = w->m.received_us};
+    w->d = (struct delivery){.mail = &w->m,
+                             .unit = &w->unit,
+                             .unit_index = 4,
+                             .body_size = body.n,
+                             .body_read = body_read,
+                             .body = w,
+                             .now_us = w->m.received_us};
 }
 
 static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)

@@ -1,11 +1,13 @@
 /*
- * delivery/deposit.c: one message into one file. Knows names and directories that its callers opened, no layout.
+ * delivery/deposit.c: one message into one file. Knows names and directories that its callers
+ * opened, no layout.
  *
  * States of a file, and what a crash leaves:
- *   nothing -> temp (partial) -> temp (whole, synced) -> final -> final (directory synced) -> reported
- * A crash before the rename leaves a temp file, which the next attempt replaces. A crash after it leaves the final
- * file; the next attempt finds it under the same name and reports it as delivered, after syncing the directory, as nobody
- * knows whether the first attempt came to that.
+ *   nothing -> temp (partial) -> temp (whole, synced) -> final -> final (directory synced) ->
+ * reported A crash before the rename leaves a temp file, which the next attempt replaces. A
+ * crash after it leaves the final file; the next attempt finds it under the same name and
+ * reports it as delivered, after syncing the directory, as nobody knows whether the first
+ * attempt came to that.
  */
 #include "delivery/deposit.h"
 
@@ -20,7 +22,7 @@
 #include "base/slice.h"
 #include "delivery/outfile.h"
 
-#define BODY_CHUNK (64u << 10)
+#define BODY_CHUNK    (64u << 10)
 #define COMPARE_CHUNK (16u << 10)
 
 static void write_header(const struct deposit *p, struct outfile *out)
@@ -46,7 +48,8 @@ static const char *write_body(const struct deposit *p, struct outfile *out, char
 
     while (at < d->body_size && out->error == 0) {
         uint64_t left = d->body_size - at;
-        int64_t n = d->body_read(d->body, at, chunk, left < BODY_CHUNK ? (size_t)left : BODY_CHUNK);
+        int64_t n =
+            d->body_read(d->body, at, chunk, left < BODY_CHUNK ? (size_t)left : BODY_CHUNK);
 
         if (n < 0)
             return barid_strerror((int)n);
@@ -77,7 +80,8 @@ static bool write_message(const struct deposit *p, struct outfile *out, struct f
     return problem == NULL && fault_r->error == 0;
 }
 
-/* A temp file of that name is what an attempt left that was cut off: nobody else makes this name. */
+/* A temp file of that name is what an attempt left that was cut off: nobody else makes this
+ * name. */
 static int open_temp(const struct deposit *p)
 {
     int flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
@@ -192,7 +196,7 @@ bool deposit_exists(const struct deposit *p, struct fault *fault_r)
     return true;
 }
 
-/* --- replies -------------------------------------------------------------------------------- */
+/* --- replies ------------------------------------------------------------------------------ */
 
 static const struct {
     int error;
@@ -231,11 +235,13 @@ void fault_result(const struct fault *fault, const char *where, struct delivery_
     if (fault->text != NULL)
         snprintf(r->reply, sizeof(r->reply), "451 4.3.0 %s (%s)", fault->text, where);
     else
-        snprintf(r->reply, sizeof(r->reply), "%s (%s: %s)", reply_of(fault->error), where, strerror(fault->error));
+        snprintf(r->reply, sizeof(r->reply), "%s (%s: %s)", reply_of(fault->error), where,
+                 strerror(fault->error));
     set_where(r, where);
 }
 
-void done_result(bool before, bool maybe_duplicate, const char *where, struct delivery_result *r)
+void done_result(bool before, bool maybe_duplicate, const char *where,
+                 struct delivery_result *r)
 {
     *r = (struct delivery_result){.status = DELIVERY_DONE, .maybe_duplicate = maybe_duplicate};
     snprintf(r->reply, sizeof(r->reply), "250 2.0.0 %s",

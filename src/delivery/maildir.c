@@ -1,6 +1,7 @@
 /*
- * delivery/maildir.c: final delivery into a Maildir. Knows the layout; root.c keeps it beneath the root, deposit.c makes it
- * durable. No mutable state after opening: safe from several threads.
+ * delivery/maildir.c: final delivery into a Maildir. Knows the layout; root.c keeps it beneath
+ * the root, deposit.c makes it durable. No mutable state after opening: safe from several
+ * threads.
  */
 #include "delivery/maildir_open.h"
 
@@ -17,7 +18,7 @@
 #include "message/template.h"
 #include "message/trace_field.h"
 
-#define HOST_MAX  100                                         /* of the host name in file names: all fits NAME_MAX */
+#define HOST_MAX  100 /* of the host name in file names: all fits NAME_MAX */
 #define WHERE_MAX (TEMPLATE_RESULT_MAX + DEPOSIT_NAME_MAX + 8) /* target, "/new/", name */
 
 struct maildir {
@@ -88,9 +89,11 @@ static bool in_cur(int cur, const char *name)
             close(fd);
         return false; /* then it may be delivered twice, and we say so */
     }
-    rewinddir(dir); /* the position belongs to the directory that was opened, and dup shares it */
+    rewinddir(
+        dir); /* the position belongs to the directory that was opened, and dup shares it */
     while (!found && (entry = readdir(dir)) != NULL)
-        found = strncmp(entry->d_name, name, n) == 0 && (entry->d_name[n] == '\0' || entry->d_name[n] == ':');
+        found = strncmp(entry->d_name, name, n) == 0 &&
+                (entry->d_name[n] == '\0' || entry->d_name[n] == ':');
     closedir(dir);
     return found;
 }
@@ -104,8 +107,8 @@ static int write_front(const struct delivery *d, struct buf *front)
     return rc;
 }
 
-static void store(struct maildir *m, const struct delivery *d, struct deposit *p, const struct dirs *dirs,
-                  const char *where, struct delivery_result *r)
+static void store(struct maildir *m, const struct delivery *d, struct deposit *p,
+                  const struct dirs *dirs, const char *where, struct delivery_result *r)
 {
     bool again = d->attempts > 0 || d->after_restart;
     enum deposit_step step = DEPOSIT_BEFORE;
@@ -119,7 +122,8 @@ static void store(struct maildir *m, const struct delivery *d, struct deposit *p
     }
     done_result(step == DEPOSIT_BEFORE, step == DEPOSIT_DONE && again, where, r);
     if (r->maybe_duplicate)
-        log_record(m->log, LOG_LEVEL_WARN, "maildir", "delivered, maybe for the second time", LOG_CSTR("file", where));
+        log_record(m->log, LOG_LEVEL_WARN, "maildir", "delivered, maybe for the second time",
+                   LOG_CSTR("file", where));
 }
 
 static void deliver(struct transport *t, const struct delivery *d, struct delivery_result *r)
@@ -137,7 +141,8 @@ static void deliver(struct transport *t, const struct delivery *d, struct delive
 
     make_name(m, d, p.final, sizeof(p.final));
     memcpy(p.temp, p.final, sizeof(p.temp));
-    snprintf(where, sizeof(where), "%.*s/new/%s", (int)slice_head(d->unit->target, TEMPLATE_RESULT_MAX).n,
+    snprintf(where, sizeof(where), "%.*s/new/%s",
+             (int)slice_head(d->unit->target, TEMPLATE_RESULT_MAX).n,
              d->unit->target.n > 0 ? d->unit->target.p : "", p.final);
     buf_init(&front, m->mem, 0);
     fault.error = open_dirs(m, d->unit->target, &dirs);
@@ -169,7 +174,8 @@ static void set_host(struct maildir *m, barid_slice host)
 
     for (size_t i = 0; i < n; i++) {
         char c = host.p[i];
-        bool ok = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '-';
+        bool ok = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                  c == '.' || c == '-';
 
         m->host[i] = ok ? c : '_';
     }
@@ -183,7 +189,9 @@ int maildir_open(struct transport **t_r, const struct maildir_options *o, struct
 
     if (m == NULL)
         return err_set(err, BARID_ENOMEM, "out of memory");
-    m->transport = (struct transport){.name = "maildir", .kind = DISPOSITION_STORE, .deliver = deliver,
+    m->transport = (struct transport){.name = "maildir",
+                                      .kind = DISPOSITION_STORE,
+                                      .deliver = deliver,
                                       .close = close_maildir};
     m->mem = o->mem;
     m->log = o->log;

@@ -1,4 +1,5 @@
-/* delivery/maildir_test.c: what is written, repeated attempts, what stands in the way, a full disk, each allocation failing. */
+/* delivery/maildir_test.c: what is written, repeated attempts, what stands in the way, a full
+ * disk, each allocation failing. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -23,16 +24,18 @@
 #include "delivery/delivery_testing.h"
 #include "delivery/maildir_open.h"
 
-#define HEADER "Received: x\r\nReturn-Path: <forged@example.net>\r\nSubject: folded\r\n line\r\n"
-#define BODY   "Hello\r\n\r\nbare\rcr bare\nlf\r\n"
-#define NAME   "1795173699.M000042I0000000000011U4.mx.example.com"
-#define NEW    "root/example.com/anna/new/"
-#define TEMP   "root/example.com/anna/tmp/"
-#define CUR    "root/example.com/anna/cur/"
+#define HEADER                                                                                 \
+    "Received: x\r\nReturn-Path: <forged@example.net>\r\nSubject: folded\r\n line\r\n"
+#define BODY "Hello\r\n\r\nbare\rcr bare\nlf\r\n"
+#define NAME "1795173699.M000042I0000000000011U4.mx.example.com"
+#define NEW  "root/example.com/anna/new/"
+#define TEMP "root/example.com/anna/tmp/"
+#define CUR  "root/example.com/anna/cur/"
 
 static struct transport *open_maildir(struct world *w, bool crlf, const barid_mem *mem)
 {
-    const struct maildir_options o = {.root = w->root, .hostname = BARID_S("mx.example.com"), .crlf = crlf, .mem = mem};
+    const struct maildir_options o = {
+        .root = w->root, .hostname = BARID_S("mx.example.com"), .crlf = crlf, .mem = mem};
     struct transport *t = NULL;
     struct err err = {.code = 0};
     int rc = maildir_open(&t, &o, &err);
@@ -75,7 +78,8 @@ static void test_delivers(void **state)
     assert_string_equal(r.reply, "250 2.0.0 stored");
     assert_string_equal(r.where, "example.com/anna/new/" NAME);
     assert_file(world_path(&w, NEW NAME),
-                "Return-Path: <sender@example.org>\nDelivered-To: anna@example.com\nDelivered-To: bert@example.com\n"
+                "Return-Path: <sender@example.org>\nDelivered-To: "
+                "anna@example.com\nDelivered-To: bert@example.com\n"
                 "Received: x\nSubject: folded\n line\n\nHello\n\nbare\rcr bare\nlf\n");
     assert_int_equal(stat(world_path(&w, NEW NAME), &st), 0);
     assert_int_equal(st.st_mode & 07777, 0600);
@@ -103,8 +107,9 @@ static void test_crlf_and_binary(void **state)
         t = open_maildir(&w, rows[i].crlf, NULL);
         t->deliver(t, &w.d, &r);
         assert_int_equal(r.status, DELIVERY_DONE);
-        assert_file(world_path(&w, NEW NAME), "Return-Path: <sender@example.org>\r\nDelivered-To: anna@example.com\r\n"
-                                              "A: b\r\n\r\nx\r\ny");
+        assert_file(world_path(&w, NEW NAME),
+                    "Return-Path: <sender@example.org>\r\nDelivered-To: anna@example.com\r\n"
+                    "A: b\r\n\r\nx\r\ny");
         t->close(t);
         world_deinit(&w);
     }
@@ -257,21 +262,28 @@ static void test_leftover(void **state)
     assert_int_equal(mkdir(world_path(&w, "root/example.com/anna"), 0700), 0);
     assert_int_equal(mkdir(world_path(&w, "root/example.com/anna/tmp"), 0700), 0);
     fd = open(world_path(&w, TEMP NAME), O_CREAT | O_WRONLY, 0600);
-    assert_int_equal(write(fd, "half of something much longer than the message itself is, much longer than all of it "
-                               "with its header and its body and what stands in front", 130), 130);
+    assert_int_equal(write(fd,
+                           "half of something much longer than the message itself is, much "
+                           "longer than all of it "
+                           "with its header and its body and what stands in front",
+                           130),
+                     130);
     close(fd);
     t->deliver(t, &w.d, &r);
     assert_int_equal(r.status, DELIVERY_DONE);
     assert_int_equal(count_files(world_path(&w, TEMP)), 0);
-    assert_file(world_path(&w, NEW NAME), "Return-Path: <sender@example.org>\nDelivered-To: anna@example.com\nA: b\n\nx");
+    assert_file(world_path(&w, NEW NAME),
+                "Return-Path: <sender@example.org>\nDelivered-To: anna@example.com\nA: b\n\nx");
     t->close(t);
     world_deinit(&w);
 }
 
-/* Each is refused for now, with words that an operator can act on, and nothing is written anywhere. */
+/* Each is refused for now, with words that an operator can act on, and nothing is written
+ * anywhere. */
 static void test_in_the_way(void **state)
 {
-    static const char *const targets[] = {"link/anna", "file/anna", "link", "deep/link", "loop", "../out", "/tmp", ".."};
+    static const char *const targets[] = {"link/anna", "file/anna", "link", "deep/link",
+                                          "loop",      "../out",    "/tmp", ".."};
 
     (void)state;
     for (size_t i = 0; i < sizeof(targets) / sizeof(*targets); i++) {
@@ -350,14 +362,16 @@ static void test_write_fails(void **state)
     world_deinit(&w);
 }
 
-/* In a mount namespace of a child, so that nothing outlives it. 0 = passed, 2 = cannot mount, else failed. */
+/* In a mount namespace of a child, so that nothing outlives it. 0 = passed, 2 = cannot mount,
+ * else failed. */
 static int full_disk(struct world *w)
 {
     struct delivery_result r;
     struct transport *t;
 
     if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
-        mkdir(w->root, 0700) < 0 || mount("barid-test", w->root, "tmpfs", 0, "size=64k,mode=0700") < 0)
+        mkdir(w->root, 0700) < 0 ||
+        mount("barid-test", w->root, "tmpfs", 0, "size=64k,mode=0700") < 0)
         return 2;
     t = open_maildir(w, false, NULL);
     t->deliver(t, &w->d, &r);
@@ -443,13 +457,20 @@ static void test_host_name_is_safe(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_delivers),        cmocka_unit_test(test_crlf_and_binary),
-        cmocka_unit_test(test_header_only),     cmocka_unit_test(test_large_body),
-        cmocka_unit_test(test_killed_before_report), cmocka_unit_test(test_read_meanwhile),
-        cmocka_unit_test(test_maybe_duplicate), cmocka_unit_test(test_leftover),
-        cmocka_unit_test(test_in_the_way),      cmocka_unit_test(test_body_cannot_be_read),
-        cmocka_unit_test(test_write_fails),     cmocka_unit_test(test_full_disk),
-        cmocka_unit_test(test_no_memory),       cmocka_unit_test(test_host_name_is_safe),
+        cmocka_unit_test(test_delivers),
+        cmocka_unit_test(test_crlf_and_binary),
+        cmocka_unit_test(test_header_only),
+        cmocka_unit_test(test_large_body),
+        cmocka_unit_test(test_killed_before_report),
+        cmocka_unit_test(test_read_meanwhile),
+        cmocka_unit_test(test_maybe_duplicate),
+        cmocka_unit_test(test_leftover),
+        cmocka_unit_test(test_in_the_way),
+        cmocka_unit_test(test_body_cannot_be_read),
+        cmocka_unit_test(test_write_fails),
+        cmocka_unit_test(test_full_disk),
+        cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_host_name_is_safe),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

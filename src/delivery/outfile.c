@@ -1,8 +1,8 @@
 /*
  * delivery/outfile.c: one file, written from its start. Knows no mail.
  *
- * CRLF becomes LF whatever the cuts: a CR at the end of a piece waits for the octet behind it. A CR or LF alone stays what
- * it is.
+ * CRLF becomes LF whatever the cuts: a CR at the end of a piece waits for the octet behind it.
+ * A CR or LF alone stays what it is.
  */
 #include "delivery/outfile.h"
 

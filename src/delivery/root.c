@@ -1,9 +1,10 @@
 /*
  * delivery/root.c: directories beneath one root. Knows no mail.
  *
- * A path is first opened whole: the case of every delivery but the first. Only when it is not there it is made, prefix by
- * prefix: open the prefix from the root (so that a link in the middle is judged against the root), make one
- * component in it with mkdirat(2), which follows nothing, sync, go on. No step trusts what an earlier one saw.
+ * A path is first opened whole: the case of every delivery but the first. Only when it is not
+ * there it is made, prefix by prefix: open the prefix from the root (so that a link in the
+ * middle is judged against the root), make one component in it with mkdirat(2), which follows
+ * nothing, sync, go on. No step trusts what an earlier one saw.
  */
 #include "delivery/root.h"
 
@@ -18,14 +19,16 @@
 
 #include "base/slice.h"
 
-#define ROOT_PATH_MAX 2048 /* twice TEMPLATE_RESULT_MAX: room for what a transport puts behind it */
-#define ROOT_TRIES    16   /* openat2 gives EAGAIN when the tree is renamed under it */
+#define ROOT_PATH_MAX                                                                          \
+    2048              /* twice TEMPLATE_RESULT_MAX: room for what a transport puts behind it */
+#define ROOT_TRIES 16 /* openat2 gives EAGAIN when the tree is renamed under it */
 
 #define DIR_FLAGS (O_RDONLY | O_DIRECTORY | O_CLOEXEC)
 
 static int open_by_kernel(int root, const char *path)
 {
-    const struct open_how how = {.flags = DIR_FLAGS, .resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS};
+    const struct open_how how = {.flags = DIR_FLAGS,
+                                 .resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS};
     long fd = -1;
 
     for (int i = 0; i < ROOT_TRIES; i++) {
@@ -77,7 +80,8 @@ static int make_one(const struct root *r, const char *prefix, const char *name)
         return -parent;
     if (mkdirat(parent, name, 0700) < 0 && errno != EEXIST)
         rc = errno;
-    else if (fsync(parent) < 0) /* also when it exists: whoever made it may not have come to this */
+    else if (fsync(parent) <
+             0) /* also when it exists: whoever made it may not have come to this */
         rc = errno;
     close(parent);
     return rc;
@@ -153,7 +157,8 @@ int root_open(struct root *r, const char *path, const struct log *log, struct er
         close(probe);
     } else if (errno == ENOSYS || errno == EPERM) {
         r->no_openat2 = true;
-        log_record(log, LOG_LEVEL_WARN, "delivery", "no openat2 here: symbolic links below the root are not followed",
+        log_record(log, LOG_LEVEL_WARN, "delivery",
+                   "no openat2 here: symbolic links below the root are not followed",
                    LOG_CSTR("root", path));
     } else {
         int saved = errno;

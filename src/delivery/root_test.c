@@ -30,7 +30,8 @@ static void test_makes_directories(void **state)
     for (int walk = 0; walk < 2; walk++) {
         root.no_openat2 = walk;
         for (int again = 0; again < 2; again++) {
-            assert_int_equal(root_dir(&root, walk ? BARID_S("a/b/c") : BARID_S("x/y/z"), &fd), 0);
+            assert_int_equal(root_dir(&root, walk ? BARID_S("a/b/c") : BARID_S("x/y/z"), &fd),
+                             0);
             assert_int_equal(fstat(fd, &st), 0);
             assert_int_equal(st.st_mode & 07777, 0700);
             close(fd);
@@ -173,8 +174,8 @@ static void test_root_that_cannot_be(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_makes_directories), cmocka_unit_test(test_escapes),
-        cmocka_unit_test(test_links_that_stay),   cmocka_unit_test(test_long_and_nul),
+        cmocka_unit_test(test_makes_directories),   cmocka_unit_test(test_escapes),
+        cmocka_unit_test(test_links_that_stay),     cmocka_unit_test(test_long_and_nul),
         cmocka_unit_test(test_root_that_cannot_be),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,12 +1,14 @@
 /*
- * message/disposition.c: rows to units. Knows the rules of binding and merging, not how anything is delivered.
+ * message/disposition.c: rows to units. Knows the rules of binding and merging, not how
+ * anything is delivered.
  *
- * First every (row, recipient served) pair becomes an entry with its expanded target, unless the target is excluded.
- * Entries of the same kind, target and holding are then one unit. Units stand in the order in which their first
- * entry was made, so the result depends on the calls of the policy alone.
+ * First every (row, recipient served) pair becomes an entry with its expanded target, unless
+ * the target is excluded. Entries of the same kind, target and holding are then one unit. Units
+ * stand in the order in which their first entry was made, so the result depends on the calls of
+ * the policy alone.
  *
- * A row that an exclusion removed is no row: its recipient falls back to the mail:store rows, and is undecided when
- * nothing is left, rather than accepted and forgotten.
+ * A row that an exclusion removed is no row: its recipient falls back to the mail:store rows,
+ * and is undecided when nothing is left, rather than accepted and forgotten.
  */
 #include "message/disposition.h"
 
@@ -19,7 +21,8 @@
 #include "message/mail.h"
 #include "message/template.h"
 
-/* Pairs of row and recipient: bounds a mail:store of many targets for many recipients at some 7 MB. */
+/* Pairs of row and recipient: bounds a mail:store of many targets for many recipients at some 7
+ * MB. */
 #define ENTRIES_MAX   100000
 #define ENTRIES_FIRST 16
 
@@ -35,15 +38,16 @@ struct evaluation {
     struct mail *mail;
     struct entry *e;
     size_t n, cap;
-    bool *own;  /* per recipient: a row of its own */
-    bool *any;  /* per recipient: any row */
+    bool *own; /* per recipient: a row of its own */
+    bool *any; /* per recipient: any row */
     struct buf scratch;
     struct err *err;
 };
 
 static bool is_served(const struct rcpt *r)
 {
-    return r->verdict == RCPT_ACCEPTED || r->verdict == RCPT_HELD || r->verdict == RCPT_QUARANTINED;
+    return r->verdict == RCPT_ACCEPTED || r->verdict == RCPT_HELD ||
+           r->verdict == RCPT_QUARANTINED;
 }
 
 static bool is_held(const struct rcpt *r)
@@ -56,10 +60,12 @@ static int out_of_memory(struct evaluation *ev)
     return err_set(ev->err, BARID_ENOMEM, "out of memory");
 }
 
-static int add_entry(struct evaluation *ev, enum disposition_kind kind, const struct rcpt *rcpt, barid_slice target)
+static int add_entry(struct evaluation *ev, enum disposition_kind kind, const struct rcpt *rcpt,
+                     barid_slice target)
 {
     if (ev->n >= ENTRIES_MAX)
-        return err_set(ev->err, BARID_ELIMIT, "more than %d deliveries for one mail", ENTRIES_MAX);
+        return err_set(ev->err, BARID_ELIMIT, "more than %d deliveries for one mail",
+                       ENTRIES_MAX);
     if (ev->n == ev->cap) {
         size_t cap = ev->cap > 0 ? ev->cap * 2 : ENTRIES_FIRST;
         struct entry *e = mem_realloc(ev->mail->arena->mem, ev->e, cap * sizeof(*e));
@@ -79,7 +85,8 @@ static int add_entry(struct evaluation *ev, enum disposition_kind kind, const st
 }
 
 /* The target of a row for a recipient; an address to send to is taken as it is. */
-static int expand(struct evaluation *ev, enum disposition_kind kind, barid_slice text, const struct rcpt *rcpt)
+static int expand(struct evaluation *ev, enum disposition_kind kind, barid_slice text,
+                  const struct rcpt *rcpt)
 {
     if (kind != DISPOSITION_SEND)
         return template_expand_buf(text, ev->mail, rcpt, &ev->scratch, ev->err);
@@ -88,7 +95,8 @@ static int expand(struct evaluation *ev, enum disposition_kind kind, barid_slice
 }
 
 /* 1 = excluded, 0 = not, or an error. */
-static int is_excluded(struct evaluation *ev, enum disposition_kind kind, barid_slice target, const struct rcpt *rcpt)
+static int is_excluded(struct evaluation *ev, enum disposition_kind kind, barid_slice target,
+                       const struct rcpt *rcpt)
 {
     for (size_t i = 0; i < ev->mail->n_excluded; i++) {
         const struct exclusion *ex = &ev->mail->excluded[i];
@@ -157,7 +165,9 @@ static int serve_rows(struct evaluation *ev)
     static const struct {
         enum disposition_scope scope;
         int (*serve)(struct evaluation *ev, const struct disposition *row);
-    } passes[] = {{DISPOSITION_ONE, serve_one}, {DISPOSITION_REST, serve_rest}, {DISPOSITION_MESSAGE, serve_message}};
+    } passes[] = {{DISPOSITION_ONE, serve_one},
+                  {DISPOSITION_REST, serve_rest},
+                  {DISPOSITION_MESSAGE, serve_message}};
     int rc = 0;
 
     for (size_t p = 0; p < sizeof(passes) / sizeof(*passes); p++)
@@ -178,7 +188,8 @@ static int serve_waiting(struct evaluation *ev)
     return rc;
 }
 
-/* Same unit: same kind, target and holding. Sending and waiting are one unit per recipient, as each has its own fate. */
+/* Same unit: same kind, target and holding. Sending and waiting are one unit per recipient, as
+ * each has its own fate. */
 static int compare_unit(const struct entry *a, const struct entry *b)
 {
     bool alone = a->kind != DISPOSITION_STORE && a->kind != DISPOSITION_ARCHIVE;
@@ -230,7 +241,8 @@ static size_t find_groups(const struct evaluation *ev, struct group *g)
     return n;
 }
 
-static void fill_unit(const struct evaluation *ev, const struct group *g, struct unit *u, size_t *rcpts)
+static void fill_unit(const struct evaluation *ev, const struct group *g, struct unit *u,
+                      size_t *rcpts)
 {
     const struct entry *e = &ev->e[g->first];
 
@@ -242,7 +254,8 @@ static void fill_unit(const struct evaluation *ev, const struct group *g, struct
     u->rcpts = u->n_rcpts > 0 ? rcpts : NULL;
 }
 
-static int make_units(struct evaluation *ev, struct group *g, struct unit **units_r, size_t *n_units_r)
+static int make_units(struct evaluation *ev, struct group *g, struct unit **units_r,
+                      size_t *n_units_r)
 {
     struct arena *arena = ev->mail->arena;
     size_t *rcpts = arena_alloc(arena, ev->n * sizeof(*rcpts));
@@ -253,7 +266,8 @@ static int make_units(struct evaluation *ev, struct group *g, struct unit **unit
         qsort(ev->e, ev->n, sizeof(*ev->e), compare_entry);
     n = find_groups(ev, g);
     if (n > MAIL_ROWS_MAX)
-        return err_set(ev->err, BARID_ELIMIT, "more than %d deliveries for one mail", MAIL_ROWS_MAX);
+        return err_set(ev->err, BARID_ELIMIT, "more than %d deliveries for one mail",
+                       MAIL_ROWS_MAX);
     qsort(g, n, sizeof(*g), compare_group);
     units = arena_alloc(arena, n * sizeof(*units));
     if (rcpts == NULL || units == NULL)
@@ -267,7 +281,8 @@ static int make_units(struct evaluation *ev, struct group *g, struct unit **unit
     return 0;
 }
 
-static int evaluate(struct evaluation *ev, struct unit **units_r, size_t *n_units_r, bool *undecided)
+static int evaluate(struct evaluation *ev, struct unit **units_r, size_t *n_units_r,
+                    bool *undecided)
 {
     struct mail *m = ev->mail;
     struct group *g;
@@ -285,7 +300,8 @@ static int evaluate(struct evaluation *ev, struct unit **units_r, size_t *n_unit
     return rc;
 }
 
-int mail_evaluate(struct mail *m, struct unit **units_r, size_t *n_units_r, bool **undecided_r, struct err *err)
+int mail_evaluate(struct mail *m, struct unit **units_r, size_t *n_units_r, bool **undecided_r,
+                  struct err *err)
 {
     struct evaluation ev = {.mail = m, .err = err};
     bool *undecided = arena_alloc(m->arena, m->n_rcpts);

@@ -1,4 +1,5 @@
-/* message/disposition_test.c: binding, exclusion, merging, verdicts; each allocation failing. */
+/* message/disposition_test.c: binding, exclusion, merging, verdicts; each allocation failing.
+ */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -15,10 +16,12 @@
 
 /*
  * A scenario is written as steps. Recipients are a@x, b@x, c@x; steps:
- *   "s0 T" store T for recipient 0; "S T" mail:store; "A T" archive; "x T" exclude stored T; "X T" exclude archived T;
+ *   "s0 T" store T for recipient 0; "S T" mail:store; "A T" archive;
+ *   "x T" exclude stored T; "X T" exclude archived T;
  *   "> T" send for recipient 0;
  *   "v0 R" verdict of recipient 0: A R T D Q H P; "m D" the mail's state is discarded.
- * The result is one line per unit: kind initial, "!" when held, target, recipients; then the undecided.
+ * The result is one line per unit: kind initial, "!" when held, target, recipients; then the
+ * undecided.
  */
 struct scenario {
     const char *steps[10];
@@ -28,8 +31,9 @@ struct scenario {
 static enum rcpt_verdict verdict_of(char c)
 {
     static const char letters[] = "PARTDQH";
-    static const enum rcpt_verdict verdicts[] = {RCPT_PENDING,   RCPT_ACCEPTED,    RCPT_REJECTED, RCPT_TEMPFAILED,
-                                                 RCPT_DISCARDED, RCPT_QUARANTINED, RCPT_HELD};
+    static const enum rcpt_verdict verdicts[] = {
+        RCPT_PENDING,   RCPT_ACCEPTED,    RCPT_REJECTED, RCPT_TEMPFAILED,
+        RCPT_DISCARDED, RCPT_QUARANTINED, RCPT_HELD};
 
     return verdicts[strchr(letters, c) - letters];
 }
@@ -61,11 +65,13 @@ static int step(struct mail *m, const char *s)
     }
 }
 
-static void describe(struct buf *out, const struct unit *units, size_t n, const bool *undecided, size_t n_rcpts)
+static void describe(struct buf *out, const struct unit *units, size_t n, const bool *undecided,
+                     size_t n_rcpts)
 {
     for (size_t i = 0; i < n; i++) {
-        buf_fmt(out, "%c%s%.*s:", disposition_kind_name(units[i].kind)[0], units[i].held ? "!" : " ",
-                (int)units[i].target.n, units[i].target.n > 0 ? units[i].target.p : "");
+        buf_fmt(out, "%c%s%.*s:", disposition_kind_name(units[i].kind)[0],
+                units[i].held ? "!" : " ", (int)units[i].target.n,
+                units[i].target.n > 0 ? units[i].target.p : "");
         for (size_t k = 0; k < units[i].n_rcpts; k++)
             buf_fmt(out, "%zu", units[i].rcpts[k]);
         assert_int_equal(units[i].n_rcpts == 0, units[i].rcpts == NULL);
@@ -126,7 +132,8 @@ static const struct scenario scenarios[] = {
     {{"v0 H", "v1 Q", "v2 D", NULL}, "n!:0\nn!:1\n"},
     {{"s0 a", "v0 H", "v1 H", NULL}, "s!a:0\nn!:1\n?2\n"},
     /* sending: one unit each, target as given */
-    {{"> [192.0.2.1]:25", NULL}, "s [192.0.2.1]:25:0\ns [192.0.2.1]:25:1\ns [192.0.2.1]:25:2\n"},
+    {{"> [192.0.2.1]:25", NULL},
+     "s [192.0.2.1]:25:0\ns [192.0.2.1]:25:1\ns [192.0.2.1]:25:2\n"},
 };
 
 static void run(const struct scenario *sc, const barid_mem *mem, bool expect)
@@ -222,7 +229,8 @@ static void test_does_not_expand(void **state)
     arena_init(&arena, NULL, 0);
     assert_int_equal(mail_init(&m, &arena, NULL, 0), 0);
     assert_non_null(test_rcpt(&m, "a@x"));
-    assert_int_equal(mail_add_row(&m, DISPOSITION_STORE, DISPOSITION_ONE, 0, BARID_S("%{tag}")), 0);
+    assert_int_equal(mail_add_row(&m, DISPOSITION_STORE, DISPOSITION_ONE, 0, BARID_S("%{tag}")),
+                     0);
     assert_int_equal(mail_evaluate(&m, &units, &n, &undecided, &err), BARID_ESYNTAX);
     assert_true(err.text[0] != '\0');
     arena_deinit(&arena);
@@ -244,12 +252,14 @@ static void test_limits(void **state)
         assert_non_null(test_rcpt(&m, "a@x"));
     for (int i = 0; i < 99; i++) {
         snprintf(target, sizeof(target), "t%d", i);
-        assert_int_equal(mail_add_row(&m, DISPOSITION_STORE, DISPOSITION_REST, 0, slice_str(target)), 0);
+        assert_int_equal(
+            mail_add_row(&m, DISPOSITION_STORE, DISPOSITION_REST, 0, slice_str(target)), 0);
     }
     assert_int_equal(mail_evaluate(&m, &units, &n, &undecided, NULL), 0);
     assert_int_equal(n, 99);
     assert_int_equal(units[98].n_rcpts, 1001);
-    assert_int_equal(mail_add_row(&m, DISPOSITION_STORE, DISPOSITION_REST, 0, BARID_S("one more")), 0);
+    assert_int_equal(
+        mail_add_row(&m, DISPOSITION_STORE, DISPOSITION_REST, 0, BARID_S("one more")), 0);
     assert_int_equal(mail_evaluate(&m, &units, &n, &undecided, NULL), BARID_ELIMIT);
     arena_deinit(&arena);
 }

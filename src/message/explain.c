@@ -1,10 +1,13 @@
 /*
- * message/explain.c: the explain trace as octets. Knows what an entry is, not who writes or reads it.
+ * message/explain.c: the explain trace as octets. Knows what an entry is, not who writes or
+ * reads it.
  *
- * An entry: event, verdict, recipient + 1, time since the entry before (zigzag: the wall clock may step back), reply
- * code: varints; then handler, where and text, each a varint length and its octets. 12-40 octets in practice.
+ * An entry: event, verdict, recipient + 1, time since the entry before (zigzag: the wall clock
+ * may step back), reply code: varints; then handler, where and text, each a varint length and
+ * its octets. 12-40 octets in practice.
  *
- * Invariant: n <= EXPLAIN_MAX; what follows a cut is never written, so a trace is a true beginning.
+ * Invariant: n <= EXPLAIN_MAX; what follows a cut is never written, so a trace is a true
+ * beginning.
  */
 #include "message/explain.h"
 
@@ -69,7 +72,8 @@ static bool put_entry(struct explain *e, const struct explain_entry *entry, size
     e->n += varint_put(e->p + e->n, (uint64_t)entry->verdict);
     e->n += varint_put(e->p + e->n, (uint32_t)(entry->rcpt_index + 1));
     /* Wraps by definition instead of overflowing; explain_next undoes it the same way. */
-    e->n += varint_put(e->p + e->n, zigzag((int64_t)((uint64_t)entry->at_us - (uint64_t)e->clock_us)));
+    e->n += varint_put(e->p + e->n,
+                       zigzag((int64_t)((uint64_t)entry->at_us - (uint64_t)e->clock_us)));
     e->n += varint_put(e->p + e->n, entry->code);
     for (size_t i = 0; i < 3; i++)
         put_text(e, texts[i]);
@@ -79,7 +83,8 @@ static bool put_entry(struct explain *e, const struct explain_entry *entry, size
 
 void explain_add(struct explain *e, const struct explain_entry *entry)
 {
-    /* At most 5 short numbers (well under VARINT_MAX each) and 3 lengths: fits the room kept back. */
+    /* At most 5 short numbers (well under VARINT_MAX each) and 3 lengths: fits the room kept
+     * back. */
     static const char cut[] = {0, 0, 0, 0, 0, 0, 0, 3, 'c', 'u', 't'};
 
     if (e->cut || put_entry(e, entry, EXPLAIN_MAX - EXPLAIN_CUT_ROOM))
@@ -102,7 +107,8 @@ static bool get_text(barid_slice data, size_t *at, barid_slice *text_r)
     return true;
 }
 
-int explain_next(barid_slice data, size_t *offset, int64_t *clock_us, struct explain_entry *entry_r)
+int explain_next(barid_slice data, size_t *offset, int64_t *clock_us,
+                 struct explain_entry *entry_r)
 {
     uint64_t num[5];
 
@@ -111,7 +117,8 @@ int explain_next(barid_slice data, size_t *offset, int64_t *clock_us, struct exp
     for (size_t i = 0; i < 5; i++)
         if (!varint_get(data, offset, &num[i]))
             return BARID_ECORRUPT;
-    if (num[0] >= BARID_EVENTS || num[1] >= BARID_VERDICT_KINDS || num[2] > UINT32_MAX || num[4] > UINT16_MAX)
+    if (num[0] >= BARID_EVENTS || num[1] >= BARID_VERDICT_KINDS || num[2] > UINT32_MAX ||
+        num[4] > UINT16_MAX)
         return BARID_ECORRUPT;
     *clock_us = (int64_t)((uint64_t)*clock_us + (uint64_t)unzigzag(num[3]));
     *entry_r = (struct explain_entry){.event = (enum barid_event_id)num[0],
@@ -119,8 +126,8 @@ int explain_next(barid_slice data, size_t *offset, int64_t *clock_us, struct exp
                                       .rcpt_index = (uint32_t)(num[2] - 1),
                                       .at_us = *clock_us,
                                       .code = (uint16_t)num[4]};
-    if (!get_text(data, offset, &entry_r->handler) || !get_text(data, offset, &entry_r->where) ||
-        !get_text(data, offset, &entry_r->text))
+    if (!get_text(data, offset, &entry_r->handler) ||
+        !get_text(data, offset, &entry_r->where) || !get_text(data, offset, &entry_r->text))
         return BARID_ECORRUPT;
     return 1;
 }

@@ -10,9 +10,30 @@
 #include "message/explain.h"
 
 static const struct explain_entry entries[] = {
-    {BARID_EVENT_CONNECT, BARID_CONTINUE, UINT32_MAX, 1795000000000000, 0, {NULL, 0}, {NULL, 0}, {NULL, 0}},
-    {BARID_EVENT_RCPT, BARID_REJECT, 3, 1795000000000450, 550, {"on.rcpt", 7}, {"policy.lua:17", 13}, {"no such user", 12}},
-    {BARID_EVENT_MESSAGE, BARID_ACCEPT, 0, 1794999999000000, 250, {"builtin:relay", 13}, {NULL, 0}, {NULL, 0}},
+    {BARID_EVENT_CONNECT,
+     BARID_CONTINUE,
+     UINT32_MAX,
+     1795000000000000,
+     0,
+     {NULL, 0},
+     {NULL, 0},
+     {NULL, 0}},
+    {BARID_EVENT_RCPT,
+     BARID_REJECT,
+     3,
+     1795000000000450,
+     550,
+     {"on.rcpt", 7},
+     {"policy.lua:17", 13},
+     {"no such user", 12}},
+    {BARID_EVENT_MESSAGE,
+     BARID_ACCEPT,
+     0,
+     1794999999000000,
+     250,
+     {"builtin:relay", 13},
+     {NULL, 0},
+     {NULL, 0}},
 };
 #define N_ENTRIES (sizeof(entries) / sizeof(*entries))
 

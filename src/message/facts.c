@@ -37,7 +37,8 @@ static void ipv6_text(const uint8_t addr[16], char *out)
             at += (size_t)snprintf(out + at, ENDPOINT_TEXT_SIZE - at, i + n == 8 ? "::" : ":");
             i += n - 1;
         } else {
-            at += (size_t)snprintf(out + at, ENDPOINT_TEXT_SIZE - at, i > 0 ? ":%x" : "%x", group[i]);
+            at += (size_t)snprintf(out + at, ENDPOINT_TEXT_SIZE - at, i > 0 ? ":%x" : "%x",
+                                   group[i]);
         }
     }
 }
@@ -51,15 +52,18 @@ void endpoint_text(const barid_endpoint *e, char *out)
     else if (e->family == BARID_FAMILY_IPV6)
         ipv6_text(a, out);
     else
-        snprintf(out, ENDPOINT_TEXT_SIZE, "%s", e->family == BARID_FAMILY_UNIX ? "unix" : "unknown");
+        snprintf(out, ENDPOINT_TEXT_SIZE, "%s",
+                 e->family == BARID_FAMILY_UNIX ? "unix" : "unknown");
 }
 
-/* RFC 3848 and the registry of mail transmission types (RFC 6531 4.3): there is no S or A without the E, and UTF8LMTP and
- * UTF8SMTP take the same suffixes. Index: TLS + 2 * AUTH. */
+/* RFC 3848 and the registry of mail transmission types (RFC 6531 4.3): there is no S or A
+ * without the E, and UTF8LMTP and UTF8SMTP take the same suffixes. Index: TLS + 2 * AUTH. */
 static const char *const names_esmtp[4] = {"ESMTP", "ESMTPS", "ESMTPA", "ESMTPSA"};
 static const char *const names_lmtp[4] = {"LMTP", "LMTPS", "LMTPA", "LMTPSA"};
-static const char *const names_utf8smtp[4] = {"UTF8SMTP", "UTF8SMTPS", "UTF8SMTPA", "UTF8SMTPSA"};
-static const char *const names_utf8lmtp[4] = {"UTF8LMTP", "UTF8LMTPS", "UTF8LMTPA", "UTF8LMTPSA"};
+static const char *const names_utf8smtp[4] = {"UTF8SMTP", "UTF8SMTPS", "UTF8SMTPA",
+                                              "UTF8SMTPSA"};
+static const char *const names_utf8lmtp[4] = {"UTF8LMTP", "UTF8LMTPS", "UTF8LMTPA",
+                                              "UTF8LMTPSA"};
 
 const char *facts_with_protocol(const struct session_facts *f, bool utf8)
 {

@@ -18,12 +18,18 @@ static void test_endpoint_text(void **state)
         enum barid_family family;
         const char *text;
     } rows[] = {
-        {BARID_FAMILY_IPV4, "192.0.2.1"},      {BARID_FAMILY_IPV4, "0.0.0.0"},
-        {BARID_FAMILY_IPV4, "255.255.255.255"}, {BARID_FAMILY_IPV6, "::"},
-        {BARID_FAMILY_IPV6, "::1"},            {BARID_FAMILY_IPV6, "2001:db8::1"},
-        {BARID_FAMILY_IPV6, "2001:db8::"},     {BARID_FAMILY_IPV6, "2001:db8:0:1:1:1:1:1"},
-        {BARID_FAMILY_IPV6, "2001:0:0:1::1"},  {BARID_FAMILY_IPV6, "2001:db8::1:0:0:1"},
-        {BARID_FAMILY_IPV6, "1:2:3:4:5:6:7:8"}, {BARID_FAMILY_IPV6, "fe80::aaaa:bbbb:cccc:dddd"},
+        {BARID_FAMILY_IPV4, "192.0.2.1"},
+        {BARID_FAMILY_IPV4, "0.0.0.0"},
+        {BARID_FAMILY_IPV4, "255.255.255.255"},
+        {BARID_FAMILY_IPV6, "::"},
+        {BARID_FAMILY_IPV6, "::1"},
+        {BARID_FAMILY_IPV6, "2001:db8::1"},
+        {BARID_FAMILY_IPV6, "2001:db8::"},
+        {BARID_FAMILY_IPV6, "2001:db8:0:1:1:1:1:1"},
+        {BARID_FAMILY_IPV6, "2001:0:0:1::1"},
+        {BARID_FAMILY_IPV6, "2001:db8::1:0:0:1"},
+        {BARID_FAMILY_IPV6, "1:2:3:4:5:6:7:8"},
+        {BARID_FAMILY_IPV6, "fe80::aaaa:bbbb:cccc:dddd"},
         {BARID_FAMILY_IPV6, "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"},
     };
     char text[ENDPOINT_TEXT_SIZE];
@@ -94,7 +100,8 @@ static void test_with_protocol(void **state)
 
     (void)state;
     for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
-        struct session_facts f = {.protocol = rows[i].protocol, .esmtp = rows[i].esmtp, .tls = rows[i].tls};
+        struct session_facts f = {
+            .protocol = rows[i].protocol, .esmtp = rows[i].esmtp, .tls = rows[i].tls};
 
         f.user = rows[i].user ? BARID_S("anna") : BARID_S("");
         assert_string_equal(facts_with_protocol(&f, rows[i].utf8), rows[i].name);

@@ -1,13 +1,15 @@
 /*
  * message/header.c: the header block as a list of fields. Knows lines, not what a field means.
  *
- * A line that starts with white space belongs to the field before it; a line that is neither that nor "ftext:" is kept as
- * a nameless entry, so that what was not understood is written back as it came. Trailing white space between name and
- * colon (RFC 5322 4.5 obsolete syntax) is not part of the name. Only the first line of a block can begin with white space
- * and belong to nothing; see detach_first.
+ * A line that starts with white space belongs to the field before it; a line that is neither
+ * that nor "ftext:" is kept as a nameless entry, so that what was not understood is written
+ * back as it came. Trailing white space between name and colon (RFC 5322 4.5 obsolete syntax)
+ * is not part of the name. Only the first line of a block can begin with white space and belong
+ * to nothing; see detach_first.
  *
- * Invariants: the raw slices of fields with an offset, in list order, never overlap and cover the block; n <= cap; n <=
- * HEADER_FIELDS_MAX; edited is set by the first change and never cleared.
+ * Invariants: the raw slices of fields with an offset, in list order, never overlap and cover
+ * the block; n <= cap; n <= HEADER_FIELDS_MAX; edited is set by the first change and never
+ * cleared.
  */
 #include "message/header.h"
 
@@ -51,7 +53,8 @@ static int reserve(struct header_list *h, size_t extra)
     return 0;
 }
 
-/* Octets of the line at the start of s with its CRLF. A bare LF ends no line (RFC 5321 2.3.8). */
+/* Octets of the line at the start of s with its CRLF. A bare LF ends no line (RFC 5321 2.3.8).
+ */
 static size_t line_length(barid_slice s)
 {
     size_t at = 0;
@@ -137,7 +140,8 @@ size_t header_count(const struct header_list *h, barid_slice name)
     return count;
 }
 
-int header_value(const struct header_list *h, size_t i, struct arena *arena, barid_slice *value_r)
+int header_value(const struct header_list *h, size_t i, struct arena *arena,
+                 barid_slice *value_r)
 {
     barid_slice v = slice_trim(h->f[i].value);
     char *out;
@@ -175,9 +179,10 @@ static bool value_ok(barid_slice v)
 }
 
 /*
- * Where the line that starts at `at` is cut; room: octets that still fit. The cut stands before white space, because
- * folding puts CRLF in front of white space that is there already (RFC 5322 2.2.3), and leaves no line of white space only
- * (a run of more than 998 aside). A word longer than the line goes beyond 78; one longer than 998 is cut hard, with a space of ours.
+ * Where the line that starts at `at` is cut; room: octets that still fit. The cut stands before
+ * white space, because folding puts CRLF in front of white space that is there already (RFC
+ * 5322 2.2.3), and leaves no line of white space only (a run of more than 998 aside). A word
+ * longer than the line goes beyond 78; one longer than 998 is cut hard, with a space of ours.
  */
 static size_t cut_point(barid_slice v, size_t at, size_t room, size_t hard)
 {
@@ -227,7 +232,8 @@ static int fold(struct buf *out, barid_slice v, size_t column)
     return buf_str(out, "\r\n");
 }
 
-static int make_field(struct header_list *h, barid_slice name, barid_slice value, struct header_field *f_r)
+static int make_field(struct header_list *h, barid_slice name, barid_slice value,
+                      struct header_field *f_r)
 {
     struct buf text;
     barid_slice raw;
@@ -258,7 +264,8 @@ static void insert(struct header_list *h, const struct header_field *f, size_t a
     h->edited = true;
 }
 
-/* The last line came without CRLF (a header that the end of the message cut off): nothing may be glued to it. */
+/* The last line came without CRLF (a header that the end of the message cut off): nothing may
+ * be glued to it. */
 static int end_last_line(struct header_list *h)
 {
     struct header_field *last = h->n > 0 ? &h->f[h->n - 1] : NULL;
@@ -277,8 +284,9 @@ static int end_last_line(struct header_list *h)
 }
 
 /*
- * A block whose first line begins with white space: written behind a field of ours that line would become its
- * continuation, and a client could put words into our Received. It becomes a field of its own instead.
+ * A block whose first line begins with white space: written behind a field of ours that line
+ * would become its continuation, and a client could put words into our Received. It becomes a
+ * field of its own instead.
  */
 static int detach_first(struct header_list *h)
 {

@@ -1,4 +1,5 @@
-/* message/header_fuzz.c: any block is written back as it came; what is added is one field; hidden recipients end. */
+/* message/header_fuzz.c: any block is written back as it came; what is added is one field;
+ * hidden recipients end. */
 #include <stdlib.h>
 
 #include "base/slice.h"
@@ -14,7 +15,8 @@ static void add(struct mail *m, barid_slice value)
 
     buf_init(&out, NULL, 0);
     if (header_add(&m->header, BARID_S("X-Fuzz"), value, 0) == 0) {
-        if (header_write(&m->header, &out) < 0 || header_parse(&again, m->arena, buf_slice(&out)) < 0)
+        if (header_write(&m->header, &out) < 0 ||
+            header_parse(&again, m->arena, buf_slice(&out)) < 0)
             abort();
         if (again.n != n + 1)
             abort();
@@ -34,7 +36,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     arena_init(&arena, NULL, 0);
     buf_init(&out, NULL, 0);
-    if (mail_init(&m, &arena, NULL, 0) < 0 || mail_add_rcpt(&m, &box, BARID_S("c@d"), &rcpt) < 0)
+    if (mail_init(&m, &arena, NULL, 0) < 0 ||
+        mail_add_rcpt(&m, &box, BARID_S("c@d"), &rcpt) < 0)
         abort();
     if (mail_set_header(&m, block, true) == 0) {
         if (header_write(&m.header, &out) < 0 || !slice_eq(buf_slice(&out), block))

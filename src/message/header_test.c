@@ -1,4 +1,5 @@
-/* message/header_test.c: scanning, edits, folding, writing back; random blocks; each allocation failing. */
+/* message/header_test.c: scanning, edits, folding, writing back; random blocks; each allocation
+ * failing. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -14,8 +15,8 @@
 #include "base/testing.h"
 #include "message/header.h"
 
-#define SAMPLE                                                                             \
-    "Received: from a\r\n\tby b\r\nreceived: from c\r\nSubject : hello\r\n world\r\n"       \
+#define SAMPLE                                                                                 \
+    "Received: from a\r\n\tby b\r\nreceived: from c\r\nSubject : hello\r\n world\r\n"          \
     "not a field\r\nX-Empty:\r\nTo: a@example.com\r\n"
 
 static barid_slice text(const char *s)
@@ -81,8 +82,8 @@ static void test_what_is_no_field(void **state)
         {"\r\n", 1, ""},
         {": no name\r\n", 1, ""},
         {" begins with space\r\nA: b\r\n", 2, ""},
-        {"A: b", 1, "A"},               /* cut off */
-        {"A: b\nB: c\r\n", 1, "A"},     /* a bare LF ends no line */
+        {"A: b", 1, "A"},           /* cut off */
+        {"A: b\nB: c\r\n", 1, "A"}, /* a bare LF ends no line */
         {"A: b\rB: c\r\n", 1, "A"},
         {"A\x80: b\r\n", 1, ""},
         {"A b: c\r\n", 1, ""},
@@ -120,10 +121,13 @@ static void test_edits(void **state)
     assert_int_equal(header_remove(&h, text("received")), 2);
     assert_int_equal(header_remove(&h, text("received")), 0);
     assert_int_equal(header_set(&h, text("X-New"), text("2")), 0);
-    assert_int_equal(header_prepend_raw(&h, text("Received: 1\r\n\tfolded\r\nReceived: 2\r\n")), 0);
+    assert_int_equal(header_prepend_raw(&h, text("Received: 1\r\n\tfolded\r\nReceived: 2\r\n")),
+                     0);
     assert_int_equal(header_count(&h, text("Received")), 2);
-    assert_written(&h, "Received: 1\r\n\tfolded\r\nReceived: 2\r\nX-First:\r\nSUBJECT: new\r\nnot a field\r\n"
-                       "X-Empty:\r\nTo: a@example.com\r\nX-Last: 1\r\nX-New: 2\r\n");
+    assert_written(
+        &h,
+        "Received: 1\r\n\tfolded\r\nReceived: 2\r\nX-First:\r\nSUBJECT: new\r\nnot a field\r\n"
+        "X-Empty:\r\nTo: a@example.com\r\nX-Last: 1\r\nX-New: 2\r\n");
     assert_value(&h, header_find(&h, text("subject"), 0), "new");
     arena_deinit(&arena);
 }
@@ -162,12 +166,14 @@ static void test_first_line_is_no_continuation(void **state)
 
     (void)state;
     arena_init(&arena, NULL, 0);
-    assert_int_equal(header_parse(&h, &arena, text(" for <evil@example.net>\r\n more\r\nA: b\r\n")), 0);
+    assert_int_equal(
+        header_parse(&h, &arena, text(" for <evil@example.net>\r\n more\r\nA: b\r\n")), 0);
     assert_int_equal(header_add(&h, text("Z"), text("1"), SIZE_MAX), 0);
     assert_int_equal(header_find(&h, text("X-Not-A-Field"), 0), SIZE_MAX);
     assert_int_equal(header_prepend_raw(&h, text("Received: ours\r\n")), 0);
     assert_int_equal(header_add(&h, text("Y"), text("2"), 0), 0);
-    assert_written(&h, "Y: 2\r\nReceived: ours\r\nX-Not-A-Field: for <evil@example.net>\r\n more\r\nA: b\r\nZ: 1\r\n");
+    assert_written(&h, "Y: 2\r\nReceived: ours\r\nX-Not-A-Field: for <evil@example.net>\r\n "
+                       "more\r\nA: b\r\nZ: 1\r\n");
     arena_deinit(&arena);
 }
 
@@ -177,12 +183,22 @@ static void test_refused(void **state)
         const char *name;
         barid_slice value;
     } rows[] = {
-        {"", {"x", 1}},         {"A:", {"x", 1}},       {"A B", {"x", 1}},       {"A\r\nB", {"x", 1}},
-        {"\xc3\xa4", {"x", 1}}, {"A", {"x\ry", 3}},     {"A", {"x\ny", 3}},      {"A", {"x\0y", 3}},
-        {"A", {"x\r\nB: y", 7}}, {"A", {"\r\n", 2}},
-        {"A-name-that-is-longer-than-a-line-should-be-is-refused-as-nothing-could-be-folded-there", {"x", 1}},
+        {"", {"x", 1}},
+        {"A:", {"x", 1}},
+        {"A B", {"x", 1}},
+        {"A\r\nB", {"x", 1}},
+        {"\xc3\xa4", {"x", 1}},
+        {"A", {"x\ry", 3}},
+        {"A", {"x\ny", 3}},
+        {"A", {"x\0y", 3}},
+        {"A", {"x\r\nB: y", 7}},
+        {"A", {"\r\n", 2}},
+        {"A-name-that-is-longer-than-a-line-should-be-is-refused-as-nothing-could-be-folded-"
+         "there",
+         {"x", 1}},
     };
-    static const char *const raws[] = {"", "A: b", "A: b\r\n\r\n", " folded\r\n", "no field\r\n", "A: b\r\nno\r\n"};
+    static const char *const raws[] = {
+        "", "A: b", "A: b\r\n\r\n", " folded\r\n", "no field\r\n", "A: b\r\nno\r\n"};
     struct arena arena;
     struct header_list h;
 
@@ -200,7 +216,8 @@ static void test_refused(void **state)
     arena_deinit(&arena);
 }
 
-/* Unfolding what was folded gives the value back; lines are within 78 where a space allows it, always within 998. */
+/* Unfolding what was folded gives the value back; lines are within 78 where a space allows it,
+ * always within 998. */
 static void check_folding(barid_slice value)
 {
     struct arena arena;
@@ -267,11 +284,16 @@ static void test_folding_shape(void **state)
     (void)state;
     arena_init(&arena, NULL, 0);
     assert_int_equal(header_parse(&h, &arena, text("")), 0);
-    assert_int_equal(header_add(&h, text("Subject"),
-                                text("one two three four five six seven eight nine ten eleven twelve thirteen "
-                                     "fourteen fifteen"), 0), 0);
-    assert_written(&h, "Subject: one two three four five six seven eight nine ten eleven twelve\r\n"
-                       " thirteen fourteen fifteen\r\n");
+    assert_int_equal(
+        header_add(
+            &h, text("Subject"),
+            text("one two three four five six seven eight nine ten eleven twelve thirteen "
+                 "fourteen fifteen"),
+            0),
+        0);
+    assert_written(&h,
+                   "Subject: one two three four five six seven eight nine ten eleven twelve\r\n"
+                   " thirteen fourteen fifteen\r\n");
     arena_deinit(&arena);
 }
 

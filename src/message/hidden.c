@@ -1,11 +1,13 @@
 /*
- * message/hidden.c: which recipients of the envelope the message does not name. Knows address lists of RFC 5322 3.4 as far
- * as finding addresses needs.
+ * message/hidden.c: which recipients of the envelope the message does not name. Knows address
+ * lists of RFC 5322 3.4 as far as finding addresses needs.
  *
- * The scanner walks a value once: comments (nested) and white space are skipped, quoted strings kept with their quotes,
- * "," ";" end an address, ":" ends a group's name, "<...>" replaces what stood before it. What was gathered is
- * parsed by barid_mailbox_parse; what that refuses names nobody. Bounded: one pass per field, an address buffer of
- * ADDRESS_MAX octets (longer ones cannot match any recipient), no recursion.
+ * The scanner walks a value once: comments (nested) and white space are skipped, quoted strings
+ * kept with their quotes,
+ * "," ";" end an address, ":" ends a group's name, "<...>" replaces what stood before it. What
+ * was gathered is parsed by barid_mailbox_parse; what that refuses names nobody. Bounded: one
+ * pass per field, an address buffer of ADDRESS_MAX octets (longer ones cannot match any
+ * recipient), no recursion.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -133,7 +135,8 @@ static bool next_address(struct scanner *s, barid_slice *address_r)
     return true;
 }
 
-/* What a recipient may be called: its mailbox, and the path given to RCPT, which an alias or a policy may have replaced. */
+/* What a recipient may be called: its mailbox, and the path given to RCPT, which an alias or a
+ * policy may have replaced. */
 struct known {
     barid_slice domain, local;
     size_t rcpt;
@@ -141,10 +144,11 @@ struct known {
 
 struct search {
     const struct mail *mail;
-    struct known *known; /* sorted: a header of many addresses and an envelope of many recipients meet in n log n */
+    struct known *known; /* sorted: a header of many addresses and an envelope of many
+                            recipients meet in n log n */
     size_t n;
     bool *hidden;
-    struct arena one;    /* for one address at a time */
+    struct arena one; /* for one address at a time */
 };
 
 static struct known known_of(const struct mailbox *box, size_t rcpt)
@@ -221,7 +225,8 @@ static int strike_field(struct search *s, barid_slice value)
 
 static bool names_recipients(const struct header_field *f)
 {
-    static const char *const names[] = {"To", "Cc", "Resent-To", "Resent-Cc", "Bcc", "Resent-Bcc"};
+    static const char *const names[] = {"To",        "Cc",  "Resent-To",
+                                        "Resent-Cc", "Bcc", "Resent-Bcc"};
 
     for (size_t i = 0; !f->deleted && i < sizeof(names) / sizeof(*names); i++)
         if (slice_eq_nocase(f->name, slice_str(names[i])))

@@ -1,4 +1,5 @@
-/* message/hidden_test.c: which recipients a header names; hostile headers; each allocation failing. */
+/* message/hidden_test.c: which recipients a header names; hostile headers; each allocation
+ * failing. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -83,7 +84,8 @@ static void test_rows(void **state)
     }
 }
 
-/* Named is what was given to RCPT, even when an alias sends it elsewhere; duplicates are named twice. */
+/* Named is what was given to RCPT, even when an alias sends it elsewhere; duplicates are named
+ * twice. */
 static void test_original_and_duplicates(void **state)
 {
     struct arena arena;
@@ -94,7 +96,8 @@ static void test_original_and_duplicates(void **state)
     (void)state;
     arena_init(&arena, NULL, 0);
     assert_int_equal(mail_init(&m, &arena, NULL, 0), 0);
-    assert_int_equal(mail_set_header(&m, BARID_S("To: info@example.com, b@example.com\r\n"), true), 0);
+    assert_int_equal(
+        mail_set_header(&m, BARID_S("To: info@example.com, b@example.com\r\n"), true), 0);
     alias = test_rcpt(&m, "anna@example.com");
     alias->original = BARID_S("info@example.com");
     assert_non_null(test_rcpt(&m, "b@example.com"));
@@ -123,7 +126,8 @@ static void test_no_recipients(void **state)
     arena_deinit(&arena);
 }
 
-/* Hostile values end, read nothing beyond their end (a sanitizer sees it) and name nobody by accident. */
+/* Hostile values end, read nothing beyond their end (a sanitizer sees it) and name nobody by
+ * accident. */
 static void test_random(void **state)
 {
     static const char octets[] = "a@b.c<>()\",;:\\ \r\n\t[]";
@@ -162,7 +166,8 @@ static void test_no_memory(void **state)
 
         fail_mem_init(&f, n);
         arena_init(&arena, &f.mem, 0);
-        if (mail_init(&m, &arena, NULL, 0) == 0 && mail_set_header(&m, BARID_S("To: a@b, c@d\r\n"), true) == 0 &&
+        if (mail_init(&m, &arena, NULL, 0) == 0 &&
+            mail_set_header(&m, BARID_S("To: a@b, c@d\r\n"), true) == 0 &&
             test_rcpt(&m, "a@b") != NULL && test_rcpt(&m, "x@y") != NULL) {
             int rc = mail_hidden_rcpts(&m, &arena, &hidden);
 

@@ -1,8 +1,8 @@
 /*
  * message/mail.c: one mail while it is built. Knows neither the session nor the spool nor Lua.
  *
- * Invariants: rcpts[i]->index == i; a struct rcpt never moves (scripts and events point to it); rows and exclusions are
- * unique; all text lies in the arena.
+ * Invariants: rcpts[i]->index == i; a struct rcpt never moves (scripts and events point to it);
+ * rows and exclusions are unique; all text lies in the arena.
  */
 #include "message/mail.h"
 
@@ -14,7 +14,8 @@
 #define MAIL_FIRST 8 /* slots of a first array: most mails have a few recipients and rows */
 
 /* *array_r with room for one more element of size; the old array stays in the arena. */
-static int grow(struct arena *arena, void **array, size_t n, size_t *cap, size_t size, size_t max)
+static int grow(struct arena *arena, void **array, size_t n, size_t *cap, size_t size,
+                size_t max)
 {
     size_t next = *cap > 0 ? *cap * 2 : MAIL_FIRST;
     void *p;
@@ -34,8 +35,8 @@ static int grow(struct arena *arena, void **array, size_t n, size_t *cap, size_t
 }
 
 static const char *const state_names[] = {
-    [MAIL_ACTIVE] = "active",           [MAIL_HELD] = "held",
-    [MAIL_REMOVED] = "removed",         [MAIL_QUARANTINED] = "quarantined",
+    [MAIL_ACTIVE] = "active",       [MAIL_HELD] = "held",
+    [MAIL_REMOVED] = "removed",     [MAIL_QUARANTINED] = "quarantined",
     [MAIL_DISCARDED] = "discarded",
 };
 
@@ -45,7 +46,10 @@ const char *mail_state_name(enum mail_state s)
 }
 
 static const char *const kind_names[] = {
-    [0] = "none", [DISPOSITION_STORE] = "store", [DISPOSITION_ARCHIVE] = "archive", [DISPOSITION_SEND] = "send",
+    [0] = "none",
+    [DISPOSITION_STORE] = "store",
+    [DISPOSITION_ARCHIVE] = "archive",
+    [DISPOSITION_SEND] = "send",
 };
 
 const char *disposition_kind_name(enum disposition_kind kind)
@@ -53,7 +57,8 @@ const char *disposition_kind_name(enum disposition_kind kind)
     return (size_t)kind < sizeof(kind_names) / sizeof(*kind_names) ? kind_names[kind] : "?";
 }
 
-int mail_init(struct mail *m, struct arena *arena, struct session_facts *session, int64_t now_us)
+int mail_init(struct mail *m, struct arena *arena, struct session_facts *session,
+              int64_t now_us)
 {
     *m = (struct mail){.arena = arena, .session = session, .received_us = now_us};
     m->sender.null = true;
@@ -89,11 +94,13 @@ int mail_set_params(struct mail *m, const barid_mail_params *params)
     return rc;
 }
 
-int mail_add_rcpt(struct mail *m, const struct mailbox *box, barid_slice original, struct rcpt **rcpt_r)
+int mail_add_rcpt(struct mail *m, const struct mailbox *box, barid_slice original,
+                  struct rcpt **rcpt_r)
 {
     void *array = m->rcpts;
     struct rcpt *rcpt;
-    int rc = grow(m->arena, &array, m->n_rcpts, &m->cap_rcpts, sizeof(struct rcpt *), MAIL_RCPTS_MAX);
+    int rc = grow(m->arena, &array, m->n_rcpts, &m->cap_rcpts, sizeof(struct rcpt *),
+                  MAIL_RCPTS_MAX);
 
     if (rc < 0)
         return rc;
@@ -117,7 +124,8 @@ static int check_target(enum disposition_kind kind, barid_slice target)
     return template_check(target, kind != DISPOSITION_ARCHIVE, NULL);
 }
 
-static bool scope_ok(const struct mail *m, enum disposition_kind kind, enum disposition_scope scope, size_t rcpt_index)
+static bool scope_ok(const struct mail *m, enum disposition_kind kind,
+                     enum disposition_scope scope, size_t rcpt_index)
 {
     if (kind == DISPOSITION_ARCHIVE)
         return scope == DISPOSITION_MESSAGE;
@@ -129,13 +137,15 @@ static bool scope_ok(const struct mail *m, enum disposition_kind kind, enum disp
 static bool same_row(const struct disposition *a, const struct disposition *b)
 {
     return a->kind == b->kind && a->scope == b->scope &&
-           (a->scope != DISPOSITION_ONE || a->rcpt_index == b->rcpt_index) && slice_eq(a->target, b->target);
+           (a->scope != DISPOSITION_ONE || a->rcpt_index == b->rcpt_index) &&
+           slice_eq(a->target, b->target);
 }
 
-int mail_add_row(struct mail *m, enum disposition_kind kind, enum disposition_scope scope, size_t rcpt_index,
-                 barid_slice target)
+int mail_add_row(struct mail *m, enum disposition_kind kind, enum disposition_scope scope,
+                 size_t rcpt_index, barid_slice target)
 {
-    struct disposition row = {.kind = kind, .scope = scope, .rcpt_index = rcpt_index, .target = target};
+    struct disposition row = {
+        .kind = kind, .scope = scope, .rcpt_index = rcpt_index, .target = target};
     void *array = m->rows;
     int rc;
 

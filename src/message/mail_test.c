@@ -23,7 +23,8 @@ static void test_mailbox(void **state)
         {"", 0, "", "", "", "", EMPTY},
         {"<>", 0, "", "", "", "", EMPTY},
         {"Anna@Example.COM", 0, "Anna", "example.com", "anna", "", PLAIN},
-        {"Anna+Lists+x@Example.COM", 0, "Anna+Lists+x", "example.com", "anna", "Lists+x", PLAIN},
+        {"Anna+Lists+x@Example.COM", 0, "Anna+Lists+x", "example.com", "anna", "Lists+x",
+         PLAIN},
         {"+tag@example.com", 0, "+tag", "example.com", "+tag", "", PLAIN},
         {"anna+@example.com", 0, "anna+", "example.com", "anna", "", PLAIN},
         {"\"a b\"@example.com", 0, "a b", "example.com", "a b", "", QUOTED},
@@ -43,7 +44,8 @@ static void test_mailbox(void **state)
     for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
         struct mailbox box;
 
-        assert_int_equal(mailbox_from_text(&box, &arena, slice_str(rows[i].text), '+'), rows[i].rc);
+        assert_int_equal(mailbox_from_text(&box, &arena, slice_str(rows[i].text), '+'),
+                         rows[i].rc);
         if (rows[i].rc < 0)
             continue;
         assert_true(test_slice_is(box.local, rows[i].local));
@@ -111,11 +113,18 @@ static void test_ids(void **state)
         uint64_t id;
         const char *text;
     } rows[] = {
-        {0, "0000000000000"}, {1, "0000000000001"}, {31, "000000000000Z"}, {32, "0000000000010"},
+        {0, "0000000000000"},          {1, "0000000000001"},
+        {31, "000000000000Z"},         {32, "0000000000010"},
         {UINT64_MAX, "FZZZZZZZZZZZZ"}, {UINT64_C(1) << 60, "1000000000000"},
     };
-    static const char *const bad[] = {"", "0", "00000000000000", "000000000000U", "000000000000I",
-                                      "G000000000000", "ZZZZZZZZZZZZZ", "00000000000 0"};
+    static const char *const bad[] = {"",
+                                      "0",
+                                      "00000000000000",
+                                      "000000000000U",
+                                      "000000000000I",
+                                      "G000000000000",
+                                      "ZZZZZZZZZZZZZ",
+                                      "00000000000 0"};
     char a[MAIL_ID_TEXT_SIZE], b[MAIL_ID_TEXT_SIZE];
     uint64_t id;
 
@@ -182,14 +191,21 @@ static void test_rows(void **state)
     assert_false(mail_rcpt_has_row(&m, 1));
     assert_int_equal(mail_add_row(&m, DISPOSITION_STORE, DISPOSITION_REST, 0, BARID_S("x")), 0);
     assert_true(mail_rcpt_has_row(&m, 1));
-    assert_int_equal(mail_add_row(&m, DISPOSITION_ARCHIVE, DISPOSITION_MESSAGE, 0, BARID_S("x")), 0);
+    assert_int_equal(
+        mail_add_row(&m, DISPOSITION_ARCHIVE, DISPOSITION_MESSAGE, 0, BARID_S("x")), 0);
     assert_int_equal(m.n_rows, 3);
-    assert_int_equal(mail_add_row(&m, DISPOSITION_STORE, DISPOSITION_ONE, 2, BARID_S("x")), BARID_EINVALID);
-    assert_int_equal(mail_add_row(&m, DISPOSITION_STORE, DISPOSITION_MESSAGE, 0, BARID_S("x")), BARID_EINVALID);
-    assert_int_equal(mail_add_row(&m, DISPOSITION_ARCHIVE, DISPOSITION_REST, 0, BARID_S("x")), BARID_EINVALID);
+    assert_int_equal(mail_add_row(&m, DISPOSITION_STORE, DISPOSITION_ONE, 2, BARID_S("x")),
+                     BARID_EINVALID);
+    assert_int_equal(mail_add_row(&m, DISPOSITION_STORE, DISPOSITION_MESSAGE, 0, BARID_S("x")),
+                     BARID_EINVALID);
+    assert_int_equal(mail_add_row(&m, DISPOSITION_ARCHIVE, DISPOSITION_REST, 0, BARID_S("x")),
+                     BARID_EINVALID);
     assert_int_equal(mail_add_row(&m, 0, DISPOSITION_ONE, 0, BARID_S("x")), BARID_EINVALID);
-    assert_int_equal(mail_add_row(&m, DISPOSITION_STORE, DISPOSITION_ONE, 0, BARID_S("../x")), BARID_ESYNTAX);
-    assert_int_equal(mail_add_row(&m, DISPOSITION_ARCHIVE, DISPOSITION_MESSAGE, 0, BARID_S("%{user}")), BARID_ESYNTAX);
+    assert_int_equal(mail_add_row(&m, DISPOSITION_STORE, DISPOSITION_ONE, 0, BARID_S("../x")),
+                     BARID_ESYNTAX);
+    assert_int_equal(
+        mail_add_row(&m, DISPOSITION_ARCHIVE, DISPOSITION_MESSAGE, 0, BARID_S("%{user}")),
+        BARID_ESYNTAX);
     assert_int_equal(mail_exclude(&m, DISPOSITION_STORE, BARID_S("x")), 0);
     assert_int_equal(mail_exclude(&m, DISPOSITION_STORE, BARID_S("x")), 0);
     assert_int_equal(m.n_excluded, 1);
@@ -240,7 +256,8 @@ static void scenario(const barid_mem *mem)
 
             assert_true(rcpt == NULL || m.rcpts[m.n_rcpts - 1] == rcpt);
             if (rcpt != NULL)
-                mail_add_row(&m, DISPOSITION_STORE, DISPOSITION_ONE, rcpt->index, BARID_S("%{domain}/%{user}"));
+                mail_add_row(&m, DISPOSITION_STORE, DISPOSITION_ONE, rcpt->index,
+                             BARID_S("%{domain}/%{user}"));
         }
         mail_exclude(&m, DISPOSITION_STORE, BARID_S("x/y"));
     }
@@ -264,9 +281,11 @@ static void test_no_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_mailbox),   cmocka_unit_test(test_no_separator), cmocka_unit_test(test_same),
-        cmocka_unit_test(test_ids),       cmocka_unit_test(test_names),        cmocka_unit_test(test_header_in),
-        cmocka_unit_test(test_rows),      cmocka_unit_test(test_limits),       cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_mailbox),   cmocka_unit_test(test_no_separator),
+        cmocka_unit_test(test_same),      cmocka_unit_test(test_ids),
+        cmocka_unit_test(test_names),     cmocka_unit_test(test_header_in),
+        cmocka_unit_test(test_rows),      cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_no_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

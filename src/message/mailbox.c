@@ -1,9 +1,11 @@
 /*
- * message/mailbox.c: an address as policy and delivery see it. Knows the grammar only through barid/address.h.
+ * message/mailbox.c: an address as policy and delivery see it. Knows the grammar only through
+ * barid/address.h.
  *
- * Case: a domain is compared without it, so it is kept in ASCII lower case (UTF-8 beyond ASCII stays as given); a local part
- * belongs to its domain and is kept and compared exactly (RFC 5321 2.4), but for postmaster (RFC 5321 4.5.1).
- * `user` is our own key for look-ups and directories, so it is in lower case whatever the sender typed.
+ * Case: a domain is compared without it, so it is kept in ASCII lower case (UTF-8 beyond ASCII
+ * stays as given); a local part belongs to its domain and is kept and compared exactly (RFC
+ * 5321 2.4), but for postmaster (RFC 5321 4.5.1). `user` is our own key for look-ups and
+ * directories, so it is in lower case whatever the sender typed.
  */
 #include <string.h>
 
@@ -51,7 +53,8 @@ static int set_user(struct mailbox *box, struct arena *arena, char separator)
     return copy_lower(arena, slice_head(box->local, cut), &box->user);
 }
 
-int mailbox_from_path(struct mailbox *box, struct arena *arena, const barid_path *path, char separator)
+int mailbox_from_path(struct mailbox *box, struct arena *arena, const barid_path *path,
+                      char separator)
 {
     int rc;
 
@@ -69,7 +72,8 @@ int mailbox_from_path(struct mailbox *box, struct arena *arena, const barid_path
     return rc < 0 ? rc : set_user(box, arena, separator);
 }
 
-int mailbox_from_text(struct mailbox *box, struct arena *arena, barid_slice text, char separator)
+int mailbox_from_text(struct mailbox *box, struct arena *arena, barid_slice text,
+                      char separator)
 {
     barid_path path = {.null = true};
 

@@ -1,4 +1,5 @@
-/* message/message_testing.h: a mail made of text, for tests of this folder and of delivery. Test code only. */
+/* message/message_testing.h: a mail made of text, for tests of this folder and of delivery.
+ * Test code only. */
 #ifndef MESSAGE_TESTING_H
 #define MESSAGE_TESTING_H
 

@@ -1,9 +1,10 @@
 /*
  * message/mime.c: the MIME tree. The only file, with mime_utf8.c, that knows GMime.
  *
- * mime_scan bounds the message before GMime sees it; the tree of our own parts is then made top down and bounded again,
- * exactly, so the recursion below is at most MIME_DEPTH_MAX deep whatever GMime found. GMime reads the caller's octets in
- * place (they stay borrowed) and makes streams over them; text is copied out into our arena as valid UTF-8.
+ * mime_scan bounds the message before GMime sees it; the tree of our own parts is then made top
+ * down and bounded again, exactly, so the recursion below is at most MIME_DEPTH_MAX deep
+ * whatever GMime found. GMime reads the caller's octets in place (they stay borrowed) and makes
+ * streams over them; text is copied out into our arena as valid UTF-8.
  */
 #include "message/mime.h"
 
@@ -37,7 +38,8 @@ struct mime_part {
 struct mime {
     const barid_mem *mem;
     struct arena arena;
-    GByteArray view; /* the caller's octets: GMime reads data and len, and as it does not own them changes nothing */
+    GByteArray view; /* the caller's octets: GMime reads data and len, and as it does not own
+                        them changes nothing */
     GMimeMessage *message;
     struct mime_part *root;
     size_t n_parts;
@@ -48,7 +50,8 @@ void mime_library_init(void)
     g_mime_init();
 }
 
-/* --- text out of GMime ---------------------------------------------------------------------- */
+/* --- text out of GMime ----------------------------------------------------------------------
+ */
 
 static int copy_text(struct mime *m, const char *text, barid_slice *copy_r)
 {
@@ -101,7 +104,9 @@ static int set_facts(struct mime_part *p)
     if (rc == 0)
         rc = copy_text(m, g_mime_object_get_content_id(p->object), &p->content_id);
     if (rc == 0 && GMIME_IS_PART(p->object))
-        rc = copy_text(m, g_mime_content_encoding_to_string(g_mime_part_get_content_encoding(GMIME_PART(p->object))),
+        rc = copy_text(m,
+                       g_mime_content_encoding_to_string(
+                           g_mime_part_get_content_encoding(GMIME_PART(p->object))),
                        &p->encoding);
     return rc;
 }
@@ -131,13 +136,15 @@ static int compare_headers(const void *a, const void *b)
     return (x->offset > y->offset) - (x->offset < y->offset);
 }
 
-/* GMime splits a message's fields: Content-... belong to the part, the others to the message. Here they are one list. */
+/* GMime splits a message's fields: Content-... belong to the part, the others to the message.
+ * Here they are one list. */
 static int set_headers(struct mime_part *p)
 {
     int n = g_mime_header_list_get_count(g_mime_object_get_header_list(p->object)), rc = 0;
 
     if (p->message != NULL)
-        n += g_mime_header_list_get_count(g_mime_object_get_header_list(GMIME_OBJECT(p->message)));
+        n += g_mime_header_list_get_count(
+            g_mime_object_get_header_list(GMIME_OBJECT(p->message)));
     p->headers = arena_alloc(&p->owner->arena, (size_t)n * sizeof(*p->headers));
     if (p->headers == NULL)
         return BARID_ENOMEM;
@@ -150,18 +157,21 @@ static int set_headers(struct mime_part *p)
     return rc;
 }
 
-/* --- the tree ------------------------------------------------------------------------------- */
+/* --- the tree ----------------------------------------------------------------------------- */
 
-static int make_part(struct mime *m, GMimeObject *object, GMimeMessage *message, size_t depth, struct mime_part **p_r);
+static int make_part(struct mime *m, GMimeObject *object, GMimeMessage *message, size_t depth,
+                     struct mime_part **p_r);
 
 static int make_children(struct mime_part *p, size_t depth)
 {
-    GMimeMultipart *multipart = GMIME_IS_MULTIPART(p->object) ? GMIME_MULTIPART(p->object) : NULL;
+    GMimeMultipart *multipart =
+        GMIME_IS_MULTIPART(p->object) ? GMIME_MULTIPART(p->object) : NULL;
     GMimeMessage *inner = GMIME_IS_MESSAGE_PART(p->object)
                               ? g_mime_message_part_get_message(GMIME_MESSAGE_PART(p->object))
                               : NULL;
     GMimeObject *inner_root = inner != NULL ? g_mime_message_get_mime_part(inner) : NULL;
-    size_t n = multipart != NULL ? (size_t)g_mime_multipart_get_count(multipart) : inner_root != NULL;
+    size_t n =
+        multipart != NULL ? (size_t)g_mime_multipart_get_count(multipart) : inner_root != NULL;
     int rc = 0;
 
     if (n == 0)
@@ -170,7 +180,8 @@ static int make_children(struct mime_part *p, size_t depth)
     if (p->children == NULL)
         return BARID_ENOMEM;
     for (size_t i = 0; rc == 0 && i < n; i++) {
-        GMimeObject *child = multipart != NULL ? g_mime_multipart_get_part(multipart, (int)i) : inner_root;
+        GMimeObject *child =
+            multipart != NULL ? g_mime_multipart_get_part(multipart, (int)i) : inner_root;
 
         rc = make_part(p->owner, child, inner, depth + 1, &p->children[i]);
         p->n_children += rc == 0;
@@ -178,7 +189,8 @@ static int make_children(struct mime_part *p, size_t depth)
     return rc;
 }
 
-static int make_part(struct mime *m, GMimeObject *object, GMimeMessage *message, size_t depth, struct mime_part **p_r)
+static int make_part(struct mime *m, GMimeObject *object, GMimeMessage *message, size_t depth,
+                     struct mime_part **p_r)
 {
     struct mime_part *p;
     int rc;
@@ -226,17 +238,20 @@ static int build(struct mime *m, barid_slice message, struct err *err)
         return err_set(err, BARID_ESYNTAX, "no message can be read from these octets");
     rc = make_part(m, root, m->message, 1, &m->root);
     if (rc == BARID_ELIMIT)
-        return err_set(err, rc, "a message of more than %d parts or more than %d deep", MIME_PARTS_MAX, MIME_DEPTH_MAX);
+        return err_set(err, rc, "a message of more than %d parts or more than %d deep",
+                       MIME_PARTS_MAX, MIME_DEPTH_MAX);
     return rc < 0 ? err_set(err, rc, "out of memory") : 0;
 }
 
-int mime_parse_mem(struct mime **m_r, const barid_mem *mem, barid_slice message, struct err *err)
+int mime_parse_mem(struct mime **m_r, const barid_mem *mem, barid_slice message,
+                   struct err *err)
 {
     struct mime_counts counts;
     struct mime *m;
     int rc = mime_scan(message, &counts, err);
 
-    /* GMime registers its types when it starts: without mime_library_init this is a bug of the caller. */
+    /* GMime registers its types when it starts: without mime_library_init this is a bug of the
+     * caller. */
     assert(g_type_from_name("GMimeTextPart") != 0);
     if (rc < 0)
         return rc;
@@ -271,14 +286,15 @@ void mime_del(struct mime **m)
     mem_free(old->mem, old);
 }
 
-/* --- content -------------------------------------------------------------------------------- */
+/* --- content ------------------------------------------------------------------------------ */
 
 static void write_content(const struct mime_part *p, GMimeStream *stream)
 {
     GMimeMessage *inner = GMIME_IS_MESSAGE_PART(p->object)
                               ? g_mime_message_part_get_message(GMIME_MESSAGE_PART(p->object))
                               : NULL;
-    GMimeDataWrapper *content = GMIME_IS_PART(p->object) ? g_mime_part_get_content(GMIME_PART(p->object)) : NULL;
+    GMimeDataWrapper *content =
+        GMIME_IS_PART(p->object) ? g_mime_part_get_content(GMIME_PART(p->object)) : NULL;
 
     if (inner != NULL)
         g_mime_object_write_to_stream(GMIME_OBJECT(inner), NULL, stream);
@@ -328,7 +344,8 @@ int mime_data(const struct mime_part *part, bool as_utf8, barid_slice *data_r)
     return rc;
 }
 
-/* --- looking ---------------------------------------------------------------------------------- */
+/* --- looking
+ * ---------------------------------------------------------------------------------- */
 
 const struct mime_part *mime_root(const struct mime *m)
 {

@@ -1,4 +1,5 @@
-/* message/mime_fuzz.c: any octets give a tree within the limits or an error; every text of it is UTF-8. */
+/* message/mime_fuzz.c: any octets give a tree within the limits or an error; every text of it
+ * is UTF-8. */
 #include <stdlib.h>
 
 #include "base/encode.h"

@@ -1,14 +1,16 @@
 /*
  * message/mime_scan.c: the pre-scan that bounds size, depth and number of parts.
  *
- * States: HEADER (at the start, after a delimiter line, and after a message/rfc822 header) and BODY. A blank line ends HEADER:
- * a multipart opens its boundary, an embedded message is a level deeper and starts HEADER again. A line "--boundary"
- * of any open level closes the levels above it and starts HEADER; "--boundary--" closes its level too.
+ * States: HEADER (at the start, after a delimiter line, and after a message/rfc822 header) and
+ * BODY. A blank line ends HEADER: a multipart opens its boundary, an embedded message is a
+ * level deeper and starts HEADER again. A line "--boundary" of any open level closes the levels
+ * above it and starts HEADER; "--boundary--" closes its level too.
  *
- * It reads like a lenient parser, so that it does not count less than one: lines end in LF with or without CR, a delimiter
- * may be followed by anything, a boundary parameter is looked for in the whole Content-Type field. It need not
- * agree with GMime to the octet: the tree is checked again while it is built (mime.c), and GMime itself stops at
- * 1024 levels. This pass is what keeps a hostile message from costing that much.
+ * It reads like a lenient parser, so that it does not count less than one: lines end in LF with
+ * or without CR, a delimiter may be followed by anything, a boundary parameter is looked for in
+ * the whole Content-Type field. It need not agree with GMime to the octet: the tree is checked
+ * again while it is built (mime.c), and GMime itself stops at 1024 levels. This pass is what
+ * keeps a hostile message from costing that much.
  */
 #include "message/mime_scan.h"
 
@@ -42,7 +44,8 @@ static int start_part(struct scan *s, size_t depth, const char *header)
     s->header = header;
     s->type = (barid_slice){NULL, 0};
     if (depth > MIME_DEPTH_MAX)
-        return err_set(s->err, BARID_ELIMIT, "a message with parts more than %d deep", MIME_DEPTH_MAX);
+        return err_set(s->err, BARID_ELIMIT, "a message with parts more than %d deep",
+                       MIME_DEPTH_MAX);
     if (depth > s->counts->depth)
         s->counts->depth = depth;
     if (++s->counts->parts > MIME_PARTS_MAX)
@@ -59,7 +62,8 @@ static size_t find_nocase(barid_slice s, barid_slice needle)
     return s.n;
 }
 
-/* The boundary parameter of a Content-Type field: quoted or bare. Empty = none. RFC 2046 5.1.1 allows 70 octets. */
+/* The boundary parameter of a Content-Type field: quoted or bare. Empty = none. RFC 2046 5.1.1
+ * allows 70 octets. */
 static barid_slice boundary_of(barid_slice type)
 {
     barid_slice rest = slice_from(type, find_nocase(type, BARID_S("boundary")));
@@ -89,7 +93,8 @@ static int end_header(struct scan *s, const char *body)
     if (boundary.n == 0)
         return 0;
     if (s->n_levels == MIME_DEPTH_MAX || s->depth + 1 > MIME_DEPTH_MAX)
-        return err_set(s->err, BARID_ELIMIT, "a message with parts more than %d deep", MIME_DEPTH_MAX);
+        return err_set(s->err, BARID_ELIMIT, "a message with parts more than %d deep",
+                       MIME_DEPTH_MAX);
     s->level[s->n_levels++] = (struct level){boundary, s->depth + 1};
     return 0;
 }
@@ -128,7 +133,8 @@ static void take_header_line(struct scan *s, barid_slice line)
         s->type.n = (size_t)(line.p + line.n - s->type.p);
     if (folded)
         return;
-    s->in_type = slice_starts_nocase(line, BARID_S("content-type")) && slice_find(line, ':') < line.n;
+    s->in_type =
+        slice_starts_nocase(line, BARID_S("content-type")) && slice_find(line, ':') < line.n;
     if (s->in_type)
         s->type = line;
 }
@@ -145,7 +151,8 @@ static bool names_addresses(barid_slice line)
     return false;
 }
 
-/* MIME_COLONS_MAX, whatever the state: the stack of the process must not depend on two parsers agreeing. */
+/* MIME_COLONS_MAX, whatever the state: the stack of the process must not depend on two parsers
+ * agreeing. */
 static int count_colons(struct scan *s, barid_slice line)
 {
     bool folded = line.n > 0 && (line.p[0] == ' ' || line.p[0] == '\t');
@@ -157,13 +164,15 @@ static int count_colons(struct scan *s, barid_slice line)
     for (size_t i = 0; s->watched && i < line.n; i++)
         s->colons += line.p[i] == ':';
     if (s->colons > MIME_COLONS_MAX)
-        return err_set(s->err, BARID_ELIMIT, "a header field of more than %d groups", MIME_COLONS_MAX);
+        return err_set(s->err, BARID_ELIMIT, "a header field of more than %d groups",
+                       MIME_COLONS_MAX);
     return 0;
 }
 
 static int take_line(struct scan *s, barid_slice line, const char *next)
 {
-    barid_slice text = line.n > 0 && line.p[line.n - 1] == '\r' ? slice_head(line, line.n - 1) : line;
+    barid_slice text =
+        line.n > 0 && line.p[line.n - 1] == '\r' ? slice_head(line, line.n - 1) : line;
     int rc = count_colons(s, line);
 
     if (rc == 0)
@@ -171,7 +180,8 @@ static int take_line(struct scan *s, barid_slice line, const char *next)
     if (rc != 0 || !s->in_header)
         return rc < 0 ? rc : 0;
     if ((size_t)(next - s->header) > MIME_HEADER_MAX)
-        return err_set(s->err, BARID_ELIMIT, "a part's header of more than %u octets", MIME_HEADER_MAX);
+        return err_set(s->err, BARID_ELIMIT, "a part's header of more than %u octets",
+                       MIME_HEADER_MAX);
     if (text.n == 0)
         return end_header(s, next);
     take_header_line(s, text);

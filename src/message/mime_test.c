@@ -1,4 +1,5 @@
-/* message/mime_test.c: the pre-scan's limits and the tree: parts, names, charsets, headers, odd messages. */
+/* message/mime_test.c: the pre-scan's limits and the tree: parts, names, charsets, headers, odd
+ * messages. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -16,15 +17,19 @@
 #include "message/mime.h"
 #include "message/mime_scan.h"
 
-#define MIXED                                                                                                   \
-    "From: =?utf-8?q?J=C3=B6rg?= <j@example.com>\r\nContent-Type: multipart/mixed;\r\n boundary=\"b 1\"\r\n"     \
-    "Subject: =?iso-8859-1?q?gr=FC=DFe?=\r\n folded\r\nMIME-Version: 1.0\r\n\r\nprologue\r\n"                    \
-    "--b 1\r\nContent-Type: text/plain; charset=iso-8859-1\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n" \
-    "gr=FC=DFe\r\n--b 1\r\nContent-Type: TEXT/HTML; charset=no-such-charset\r\n\r\n<p>\xff</p>\r\n"              \
-    "--b 1\r\nContent-Type: application/octet-stream\r\nContent-Disposition: Attachment;\r\n"                    \
-    " filename*0*=utf-8''a%C3%A4;\r\n filename*1=\"b.bin\"\r\nContent-ID: <id1@x>\r\n"                           \
-    "Content-Transfer-Encoding: base64\r\n\r\nAAEC/w==\r\n"                                                      \
-    "--b 1\r\nContent-Type: message/rfc822\r\n\r\nSubject: inner\r\nContent-Type: text/plain\r\n\r\nhello\r\n"   \
+#define MIXED                                                                                  \
+    "From: =?utf-8?q?J=C3=B6rg?= <j@example.com>\r\nContent-Type: multipart/mixed;\r\n "       \
+    "boundary=\"b 1\"\r\n"                                                                     \
+    "Subject: =?iso-8859-1?q?gr=FC=DFe?=\r\n folded\r\nMIME-Version: 1.0\r\n\r\nprologue\r\n"  \
+    "--b 1\r\nContent-Type: text/plain; charset=iso-8859-1\r\nContent-Transfer-Encoding: "     \
+    "quoted-printable\r\n\r\n"                                                                 \
+    "gr=FC=DFe\r\n--b 1\r\nContent-Type: TEXT/HTML; "                                          \
+    "charset=no-such-charset\r\n\r\n<p>\xff</p>\r\n"                                           \
+    "--b 1\r\nContent-Type: application/octet-stream\r\nContent-Disposition: Attachment;\r\n"  \
+    " filename*0*=utf-8''a%C3%A4;\r\n filename*1=\"b.bin\"\r\nContent-ID: <id1@x>\r\n"         \
+    "Content-Transfer-Encoding: base64\r\n\r\nAAEC/w==\r\n"                                    \
+    "--b 1\r\nContent-Type: message/rfc822\r\n\r\nSubject: inner\r\nContent-Type: "            \
+    "text/plain\r\n\r\nhello\r\n"                                                              \
     "--b 1--\r\nepilogue\r\n"
 
 static struct mime *parse(const char *text)
@@ -65,7 +70,8 @@ static void test_tree(void **state)
     assert_text(mime_type(root), "multipart/mixed");
     assert_int_equal(mime_children(root), 4);
     assert_null(mime_child(root, 4));
-    assert_text(mime_header_get(root, BARID_S("subject")), "gr\xc3\xbc\xc3\x9f""e folded");
+    assert_text(mime_header_get(root, BARID_S("subject")), "gr\xc3\xbc\xc3\x9f"
+                                                           "e folded");
     assert_text(mime_header_get(root, BARID_S("FROM")), "J\xc3\xb6rg <j@example.com>");
     assert_int_equal(mime_header_get(root, BARID_S("To")).n, 0);
     assert_int_equal(mime_header_count(root), 4);
@@ -79,15 +85,22 @@ static void test_tree(void **state)
     assert_text(mime_type(p), "text/plain");
     assert_text(mime_charset(p), "iso-8859-1");
     assert_text(mime_encoding(p), "quoted-printable");
-    assert_data(p, false, "gr\xfc\xdf""e", 5);
-    assert_data(p, true, "gr\xc3\xbc\xc3\x9f""e", 7);
+    assert_data(p, false,
+                "gr\xfc\xdf"
+                "e",
+                5);
+    assert_data(p, true,
+                "gr\xc3\xbc\xc3\x9f"
+                "e",
+                7);
 
     p = mime_child(root, 1);
     assert_text(mime_type(p), "text/html");
     assert_data(p, true, "<p>\xef\xbf\xbd</p>", 10);
 
     p = mime_child(root, 2);
-    assert_text(mime_file_name(p), "a\xc3\xa4""b.bin");
+    assert_text(mime_file_name(p), "a\xc3\xa4"
+                                   "b.bin");
     assert_text(mime_disposition(p), "attachment");
     assert_text(mime_content_id(p), "id1@x");
     assert_text(mime_encoding(p), "base64");
@@ -129,7 +142,9 @@ static void test_charsets(void **state)
         barid_slice data;
 
         buf_init(&text, NULL, 0);
-        buf_fmt(&text, "Content-Type: text/plain; charset=\"%s\"\r\nContent-Transfer-Encoding: base64\r\n\r\n",
+        buf_fmt(&text,
+                "Content-Type: text/plain; charset=\"%s\"\r\nContent-Transfer-Encoding: "
+                "base64\r\n\r\n",
                 rows[i].charset);
         base64_encode(&text, rows[i].in);
         assert_int_equal(mime_parse(&m, buf_slice(&text), &err), 0);
@@ -145,12 +160,22 @@ static void test_charsets(void **state)
 static void test_odd_messages(void **state)
 {
     static const char *const texts[] = {
-        "", "\r\n", "body only", "A: b\r\n", "A: b\r\n\r\n", "Content-Type: multipart/mixed\r\n\r\n--x\r\n\r\n",
+        "",
+        "\r\n",
+        "body only",
+        "A: b\r\n",
+        "A: b\r\n\r\n",
+        "Content-Type: multipart/mixed\r\n\r\n--x\r\n\r\n",
         "Content-Type: multipart/mixed; boundary=x\r\n\r\nno delimiter\r\n",
         "Content-Type: multipart/mixed; boundary=x\r\n\r\n--x\r\n--x\r\n--x--\r\n",
-        "Content-Type: multipart/mixed; boundary=\"\"\r\n\r\n--\r\n", "Content-Type:\r\n\r\nx", "Content-Type: ;;;\r\n\r\nx",
-        "Content-Type: message/rfc822\r\n\r\n", "Content-Transfer-Encoding: base64\r\n\r\n!!!not base64!!!",
-        "Content-Type: text/plain; charset\r\n\r\n\xff", "Subject: =?utf-8?b?////?=\r\n\r\n", "Subject: \xff\xfe\r\n\r\n",
+        "Content-Type: multipart/mixed; boundary=\"\"\r\n\r\n--\r\n",
+        "Content-Type:\r\n\r\nx",
+        "Content-Type: ;;;\r\n\r\nx",
+        "Content-Type: message/rfc822\r\n\r\n",
+        "Content-Transfer-Encoding: base64\r\n\r\n!!!not base64!!!",
+        "Content-Type: text/plain; charset\r\n\r\n\xff",
+        "Subject: =?utf-8?b?////?=\r\n\r\n",
+        "Subject: \xff\xfe\r\n\r\n",
         "From x\r\nA: b\r\n\r\nx",
     };
 
@@ -290,10 +315,13 @@ static void test_scan_follows_the_structure(void **state)
     } rows[] = {
         {"", 1, 1},
         {MIXED, 6, 3},
-        {"A: b\r\n\r\nContent-Type: multipart/mixed; boundary=x\r\n\r\n--x\r\n", 1, 1}, /* in the body */
-        {"content-type:multipart/x;boundary=x\n\n--x\n\n--x--\n--x\n", 2, 2},           /* LF, closed */
-        {"Content-Type: multipart/x; BOUNDARY = \"a\"\r\n\r\n--a\r\nContent-Type: multipart/y; boundary=aa\r\n\r\n"
-         "--aa\r\n\r\n--a\r\n", 4, 3},
+        {"A: b\r\n\r\nContent-Type: multipart/mixed; boundary=x\r\n\r\n--x\r\n", 1,
+         1},                                                                  /* in the body */
+        {"content-type:multipart/x;boundary=x\n\n--x\n\n--x--\n--x\n", 2, 2}, /* LF, closed */
+        {"Content-Type: multipart/x; BOUNDARY = \"a\"\r\n\r\n--a\r\nContent-Type: multipart/y; "
+         "boundary=aa\r\n\r\n"
+         "--aa\r\n\r\n--a\r\n",
+         4, 3},
         {"Content-Type: text/plain; boundary=x\r\n\r\n--x\r\n", 1, 1},
         {"Content-Type: multipart/x;\r\n\tboundary=x\r\n\r\n--x\r\n--x\r\n", 3, 2},
     };
@@ -339,8 +367,9 @@ static void test_no_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_tree),   cmocka_unit_test(test_charsets),  cmocka_unit_test(test_odd_messages),
-        cmocka_unit_test(test_limits), cmocka_unit_test(test_too_large), cmocka_unit_test(test_scan_follows_the_structure),
+        cmocka_unit_test(test_tree),         cmocka_unit_test(test_charsets),
+        cmocka_unit_test(test_odd_messages), cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_too_large),    cmocka_unit_test(test_scan_follows_the_structure),
         cmocka_unit_test(test_no_memory),
     };
 

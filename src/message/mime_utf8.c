@@ -1,7 +1,9 @@
 /*
- * message/mime_utf8.c: text of any charset as valid UTF-8. Knows GMime's names for charsets and iconv.
+ * message/mime_utf8.c: text of any charset as valid UTF-8. Knows GMime's names for charsets and
+ * iconv.
  *
- * Invariant: whatever the input and whatever iconv makes of it, what is appended is well-formed UTF-8.
+ * Invariant: whatever the input and whatever iconv makes of it, what is appended is well-formed
+ * UTF-8.
  */
 #include "message/mime_utf8.h"
 

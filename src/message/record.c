@@ -1,13 +1,15 @@
 /*
- * message/record.c: a mail as octets and back. Knows how values are written; record_fields.c says which there are.
+ * message/record.c: a mail as octets and back. Knows how values are written; record_fields.c
+ * says which there are.
  *
- * A record is one version octet (major, minor: four bits each) and then elements: a tag octet, a varint length, that many
- * octets. Elements whose value is zero or empty are left out. Groups hold elements; a tag may come again where it names
- * a list (recipients, variables, units). What a reader does not know it skips, so a minor version only adds tags; a
- * major version changes what is there and is refused by older readers.
+ * A record is one version octet (major, minor: four bits each) and then elements: a tag octet,
+ * a varint length, that many octets. Elements whose value is zero or empty are left out. Groups
+ * hold elements; a tag may come again where it names a list (recipients, variables, units).
+ * What a reader does not know it skips, so a minor version only adds tags; a major version
+ * changes what is there and is refused by older readers.
  *
- * Decoding trusts nothing: lengths are checked before they are used, counts against the limits of mail.h, and recipient
- * indexes of units against the recipients.
+ * Decoding trusts nothing: lengths are checked before they are used, counts against the limits
+ * of mail.h, and recipient indexes of units against the recipients.
  */
 #include "message/record.h"
 
@@ -19,7 +21,7 @@
 
 #define RECORD_VERSION 0x10 /* 1.0 */
 
-/* --- numbers of any width in a struct ------------------------------------------------------- */
+/* --- numbers of any width in a struct ----------------------------------------------------- */
 
 static uint64_t load_uint(const void *p, size_t size)
 {
@@ -57,10 +59,15 @@ static void store_uint(void *p, size_t size, uint64_t v)
     uint16_t v2 = (uint16_t)v;
     uint32_t v4 = (uint32_t)v;
 
-    memcpy(p, size == 1 ? (void *)&v1 : size == 2 ? (void *)&v2 : size == 4 ? (void *)&v4 : (void *)&v, size);
+    memcpy(p,
+           size == 1   ? (void *)&v1
+           : size == 2 ? (void *)&v2
+           : size == 4 ? (void *)&v4
+                       : (void *)&v,
+           size);
 }
 
-/* --- encoding ------------------------------------------------------------------------------- */
+/* --- encoding ----------------------------------------------------------------------------- */
 
 int record_put(struct buf *out, uint8_t tag, barid_slice value)
 {
@@ -91,7 +98,8 @@ static bool all_zero(const char *p, size_t n)
     return true;
 }
 
-int record_put_group(struct buf *out, uint8_t tag, const struct record_fields *fields, const void *object, bool always)
+int record_put_group(struct buf *out, uint8_t tag, const struct record_fields *fields,
+                     const void *object, bool always)
 {
     struct buf inner;
     int rc;
@@ -140,7 +148,7 @@ int record_put_fields(struct buf *out, const struct record_fields *fields, const
     return rc;
 }
 
-/* --- decoding ------------------------------------------------------------------------------- */
+/* --- decoding ----------------------------------------------------------------------------- */
 
 int record_next(barid_slice in, size_t *at, uint8_t *tag_r, barid_slice *value_r)
 {
@@ -165,7 +173,8 @@ static int get_number(barid_slice value, uint64_t max, uint64_t *v_r)
     return 0;
 }
 
-static int get_field(struct arena *arena, const struct record_field *f, barid_slice value, void *object)
+static int get_field(struct arena *arena, const struct record_field *f, barid_slice value,
+                     void *object)
 {
     char *at = (char *)object + f->offset;
     uint64_t v = 0;
@@ -200,7 +209,8 @@ static int get_field(struct arena *arena, const struct record_field *f, barid_sl
     return BARID_EINVALID;
 }
 
-int record_get_fields(struct arena *arena, const struct record_fields *fields, barid_slice in, void *object)
+int record_get_fields(struct arena *arena, const struct record_fields *fields, barid_slice in,
+                      void *object)
 {
     barid_slice value;
     size_t at = 0;
@@ -220,9 +230,10 @@ int record_get_fields(struct arena *arena, const struct record_fields *fields, b
     return rc;
 }
 
-/* --- the whole ------------------------------------------------------------------------------ */
+/* --- the whole ---------------------------------------------------------------------------- */
 
-int record_encode(const struct mail *m, const struct unit *units, size_t n_units, struct buf *out)
+int record_encode(const struct mail *m, const struct unit *units, size_t n_units,
+                  struct buf *out)
 {
     struct record_root root = {.mail = *m, .units = units, .n_units = n_units};
     size_t start = out->len;
@@ -247,7 +258,8 @@ static int check_units(const struct record_root *root)
     return 0;
 }
 
-static int take_root(struct mail *m, struct arena *arena, struct record_root *root, barid_slice header)
+static int take_root(struct mail *m, struct arena *arena, struct record_root *root,
+                     barid_slice header)
 {
     struct session_facts *facts = arena_alloc(arena, sizeof(*facts));
     bool blank = root->mail.has_blank_line, had = root->mail.has_header;
@@ -264,14 +276,15 @@ static int take_root(struct mail *m, struct arena *arena, struct record_root *ro
     m->has_header = had;
     m->has_blank_line = blank;
     m->hops = hops;
-    m->explain.p = (char *)(uintptr_t)root->explain.p; /* read only: cap says that there is no room */
+    m->explain.p =
+        (char *)(uintptr_t)root->explain.p; /* read only: cap says that there is no room */
     m->explain.n = m->explain.cap = root->explain.n;
     m->explain.cut = true; /* nothing is added to a trace that was read back */
     return rc == BARID_ELIMIT ? BARID_ECORRUPT : rc;
 }
 
-int record_decode(struct mail *m, struct arena *arena, barid_slice meta, barid_slice header, struct unit **units_r,
-                  size_t *n_units_r)
+int record_decode(struct mail *m, struct arena *arena, barid_slice meta, barid_slice header,
+                  struct unit **units_r, size_t *n_units_r)
 {
     struct record_root root = {.units = NULL};
     int rc;

@@ -1,5 +1,6 @@
 /*
- * message/record_fields.c: the tables of what a record holds. A tag is for ever: what is no longer written keeps its number.
+ * message/record_fields.c: the tables of what a record holds. A tag is for ever: what is no
+ * longer written keeps its number.
  */
 #include "message/record_int.h"
 
@@ -8,19 +9,35 @@
 #include "message/varint_int.h"
 
 #define SIZE_OF(owner, member) sizeof(((owner *)0)->member)
-#define UINT(t, owner, member, most)                                                        \
-    {.tag = (t), .type = RECORD_UINT, .offset = offsetof(owner, member),                    \
-     .size = SIZE_OF(owner, member), .max = (most)}
+#define UINT(t, owner, member, most)                                                           \
+    {                                                                                          \
+        .tag = (t), .type = RECORD_UINT, .offset = offsetof(owner, member),                    \
+        .size = SIZE_OF(owner, member), .max = (most)                                          \
+    }
 #define FLAG(t, owner, member) UINT(t, owner, member, 1)
-#define INT(t, owner, member)  {.tag = (t), .type = RECORD_INT, .offset = offsetof(owner, member), .size = 8}
-#define TEXT(t, owner, member) {.tag = (t), .type = RECORD_TEXT, .offset = offsetof(owner, member)}
-#define BYTES(t, owner, member)                                                             \
-    {.tag = (t), .type = RECORD_BYTES, .offset = offsetof(owner, member), .size = SIZE_OF(owner, member)}
-#define GROUP(t, owner, member, table)                                                      \
-    {.tag = (t), .type = RECORD_GROUP, .offset = offsetof(owner, member), .group = &(table)}
-#define LIST(t, where, put_all, get_one)                                                   \
-    {.tag = (t), .type = RECORD_LIST, .offset = (where), .put = (put_all), .get = (get_one)}
-#define TABLE(name, rows) static const struct record_fields name = {rows, sizeof(rows) / sizeof(*rows)}
+#define INT(t, owner, member)                                                                  \
+    {                                                                                          \
+        .tag = (t), .type = RECORD_INT, .offset = offsetof(owner, member), .size = 8           \
+    }
+#define TEXT(t, owner, member)                                                                 \
+    {                                                                                          \
+        .tag = (t), .type = RECORD_TEXT, .offset = offsetof(owner, member)                     \
+    }
+#define BYTES(t, owner, member)                                                                \
+    {                                                                                          \
+        .tag = (t), .type = RECORD_BYTES, .offset = offsetof(owner, member),                   \
+        .size = SIZE_OF(owner, member)                                                         \
+    }
+#define GROUP(t, owner, member, table)                                                         \
+    {                                                                                          \
+        .tag = (t), .type = RECORD_GROUP, .offset = offsetof(owner, member), .group = &(table) \
+    }
+#define LIST(t, where, put_all, get_one)                                                       \
+    {                                                                                          \
+        .tag = (t), .type = RECORD_LIST, .offset = (where), .put = (put_all), .get = (get_one) \
+    }
+#define TABLE(name, rows)                                                                      \
+    static const struct record_fields name = {rows, sizeof(rows) / sizeof(*rows)}
 
 static const struct record_field endpoint_rows[] = {
     UINT(1, barid_endpoint, family, BARID_FAMILY_UNIX),
@@ -52,9 +69,11 @@ static const struct record_field facts_rows[] = {
 TABLE(facts_fields, facts_rows);
 
 static const struct record_field mailbox_rows[] = {
-    TEXT(1, struct mailbox, address), TEXT(2, struct mailbox, local),  TEXT(3, struct mailbox, domain),
-    TEXT(4, struct mailbox, user),    TEXT(5, struct mailbox, tag),    FLAG(6, struct mailbox, null),
-    FLAG(7, struct mailbox, quoted),  FLAG(8, struct mailbox, literal), FLAG(9, struct mailbox, utf8),
+    TEXT(1, struct mailbox, address), TEXT(2, struct mailbox, local),
+    TEXT(3, struct mailbox, domain),  TEXT(4, struct mailbox, user),
+    TEXT(5, struct mailbox, tag),     FLAG(6, struct mailbox, null),
+    FLAG(7, struct mailbox, quoted),  FLAG(8, struct mailbox, literal),
+    FLAG(9, struct mailbox, utf8),
 };
 TABLE(mailbox_fields, mailbox_rows);
 
@@ -71,7 +90,7 @@ static const struct record_field params_rows[] = {
 };
 TABLE(params_fields, params_rows);
 
-/* --- variables ------------------------------------------------------------------------------ */
+/* --- variables ---------------------------------------------------------------------------- */
 
 /* One variable as it is written: a real number as its bits, so that it comes back the same. */
 struct var_text {
@@ -83,8 +102,9 @@ struct var_text {
 };
 
 static const struct record_field var_rows[] = {
-    TEXT(1, struct var_text, key), UINT(2, struct var_text, type, VAR_STR), FLAG(3, struct var_text, flag),
-    INT(4, struct var_text, num),  BYTES(5, struct var_text, real),         TEXT(6, struct var_text, str),
+    TEXT(1, struct var_text, key),   UINT(2, struct var_text, type, VAR_STR),
+    FLAG(3, struct var_text, flag),  INT(4, struct var_text, num),
+    BYTES(5, struct var_text, real), TEXT(6, struct var_text, str),
 };
 TABLE(var_fields, var_rows);
 
@@ -119,7 +139,10 @@ static int get_var(struct arena *arena, barid_slice value, void *list)
         return rc;
     v = (struct var){.key = text.key, .flag = text.flag, .num = text.num, .str = text.str};
     /* Same order as the enum; max above keeps it within. */
-    v.type = text.type == VAR_BOOL ? VAR_BOOL : text.type == VAR_INT ? VAR_INT : text.type == VAR_NUM ? VAR_NUM : VAR_STR;
+    v.type = text.type == VAR_BOOL  ? VAR_BOOL
+             : text.type == VAR_INT ? VAR_INT
+             : text.type == VAR_NUM ? VAR_NUM
+                                    : VAR_STR;
     memcpy(&v.real, text.real, sizeof(v.real));
     if (vars->arena == NULL)
         vars_init(vars, arena);
@@ -127,7 +150,7 @@ static int get_var(struct arena *arena, barid_slice value, void *list)
     return rc == BARID_ELIMIT ? BARID_ECORRUPT : rc;
 }
 
-/* --- recipients ----------------------------------------------------------------------------- */
+/* --- recipients --------------------------------------------------------------------------- */
 
 static const struct record_field rcpt_rows[] = {
     GROUP(1, struct rcpt, box, mailbox_fields),
@@ -164,7 +187,7 @@ static int get_rcpt(struct arena *arena, barid_slice value, void *list)
     return rc == BARID_ELIMIT ? BARID_ECORRUPT : rc;
 }
 
-/* --- units ---------------------------------------------------------------------------------- */
+/* --- units -------------------------------------------------------------------------------- */
 
 /* Recipients are varints one after the other. */
 struct unit_text {
@@ -257,7 +280,7 @@ static int get_unit(struct arena *arena, barid_slice value, void *list)
     return rc;
 }
 
-/* --- the record ----------------------------------------------------------------------------- */
+/* --- the record --------------------------------------------------------------------------- */
 
 static const struct record_field root_rows[] = {
     UINT(1, struct record_root, mail.id, UINT64_MAX),
@@ -280,4 +303,5 @@ static const struct record_field root_rows[] = {
     UINT(18, struct record_root, mail.body_size, UINT64_MAX),
     UINT(19, struct record_root, mail.hops, UINT32_MAX),
 };
-const struct record_fields record_root_fields = {root_rows, sizeof(root_rows) / sizeof(*root_rows)};
+const struct record_fields record_root_fields = {root_rows,
+                                                 sizeof(root_rows) / sizeof(*root_rows)};

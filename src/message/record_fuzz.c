@@ -1,4 +1,5 @@
-/* message/record_fuzz.c: any octets are a record or are refused; what was read is written and read again to the same. */
+/* message/record_fuzz.c: any octets are a record or are refused; what was read is written and
+ * read again to the same. */
 #include <stdlib.h>
 
 #include "base/slice.h"
@@ -20,11 +21,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (record_decode(&m, &arena, slice_of(data, size), BARID_S("A: b\r\n"), &units, &n) == 0) {
         if (record_encode(&m, units, n, &out) < 0)
             abort();
-        if (record_decode(&again, &arena, buf_slice(&out), BARID_S("A: b\r\n"), &units_again, &n_again) < 0)
+        if (record_decode(&again, &arena, buf_slice(&out), BARID_S("A: b\r\n"), &units_again,
+                          &n_again) < 0)
             abort();
         if (record_encode(&again, units_again, n_again, &out_again) < 0)
             abort();
-        if (n != n_again || m.n_rcpts != again.n_rcpts || !slice_eq(buf_slice(&out), buf_slice(&out_again)))
+        if (n != n_again || m.n_rcpts != again.n_rcpts ||
+            !slice_eq(buf_slice(&out), buf_slice(&out_again)))
             abort();
     }
     buf_deinit(&out);

@@ -1,5 +1,6 @@
 /*
- * message/record_int.h: how record.c and record_fields.c divide the work: this one the octets, that one the tables.
+ * message/record_int.h: how record.c and record_fields.c divide the work: this one the octets,
+ * that one the tables.
  */
 #ifndef MESSAGE_RECORD_INT_H
 #define MESSAGE_RECORD_INT_H
@@ -22,7 +23,8 @@ struct record_field {
     uint16_t offset, size;
     uint64_t max;
     const struct record_fields *group;
-    /* LIST: list is the address of the struct that holds array and count. put writes all elements, get takes one. */
+    /* LIST: list is the address of the struct that holds array and count. put writes all
+     * elements, get takes one. */
     int (*put)(struct buf *out, uint8_t tag, const void *list);
     int (*get)(struct arena *arena, barid_slice value, void *list);
 };
@@ -44,9 +46,11 @@ extern const struct record_fields record_root_fields;
 
 int record_put(struct buf *out, uint8_t tag, barid_slice value);
 int record_put_fields(struct buf *out, const struct record_fields *fields, const void *object);
-int record_put_group(struct buf *out, uint8_t tag, const struct record_fields *fields, const void *object, bool always);
+int record_put_group(struct buf *out, uint8_t tag, const struct record_fields *fields,
+                     const void *object, bool always);
 /* 1 = an element, 0 = end, BARID_ECORRUPT. */
 int record_next(barid_slice in, size_t *at, uint8_t *tag_r, barid_slice *value_r);
-int record_get_fields(struct arena *arena, const struct record_fields *fields, barid_slice in, void *object);
+int record_get_fields(struct arena *arena, const struct record_fields *fields, barid_slice in,
+                      void *object);
 
 #endif

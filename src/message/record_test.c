@@ -40,9 +40,12 @@ static struct session_facts facts(void)
 static int set_vars(struct mail *m)
 {
     const struct var vars[] = {
-        {.key = BARID_S("yes"), .type = VAR_BOOL, .flag = true},  {.key = BARID_S("no"), .type = VAR_BOOL},
-        {.key = BARID_S("n"), .type = VAR_INT, .num = INT64_MIN}, {.key = BARID_S("zero"), .type = VAR_INT},
-        {.key = BARID_S("pi"), .type = VAR_NUM, .real = 3.25},    {.key = BARID_S("s"), .type = VAR_STR, .str = {"a\0b", 3}},
+        {.key = BARID_S("yes"), .type = VAR_BOOL, .flag = true},
+        {.key = BARID_S("no"), .type = VAR_BOOL},
+        {.key = BARID_S("n"), .type = VAR_INT, .num = INT64_MIN},
+        {.key = BARID_S("zero"), .type = VAR_INT},
+        {.key = BARID_S("pi"), .type = VAR_NUM, .real = 3.25},
+        {.key = BARID_S("s"), .type = VAR_STR, .str = {"a\0b", 3}},
         {.key = BARID_S("empty"), .type = VAR_STR},
     };
     int rc = 0;
@@ -54,16 +57,19 @@ static int set_vars(struct mail *m)
 
 static int fill(struct mail *m, struct arena *arena, struct session_facts *f)
 {
-    const barid_mail_params params = {true, 1000, BARID_BODY_8BITMIME, true, true, BARID_RET_HDRS,
-                                      BARID_S("QQ+3D1"), true, BARID_S("<>")};
+    const barid_mail_params params = {true,         1000,           BARID_BODY_8BITMIME, true,
+                                      true,         BARID_RET_HDRS, BARID_S("QQ+3D1"),   true,
+                                      BARID_S("<>")};
     int rc = mail_init(m, arena, f, INT64_C(1795173699123456));
 
     if (rc == 0)
         rc = mail_set_header(m, BARID_S(HEADER), true);
     if (rc == 0)
         rc = mail_set_params(m, &params);
-    if (rc == 0 && (!test_sender(m, "Bounce+x@Example.org") || test_rcpt(m, "anna+l@example.com") == NULL ||
-                    test_rcpt(m, "\"b c\"@example.com") == NULL || test_rcpt(m, "held@example.com") == NULL))
+    if (rc == 0 && (!test_sender(m, "Bounce+x@Example.org") ||
+                    test_rcpt(m, "anna+l@example.com") == NULL ||
+                    test_rcpt(m, "\"b c\"@example.com") == NULL ||
+                    test_rcpt(m, "held@example.com") == NULL))
         rc = BARID_ENOMEM;
     if (rc < 0)
         return rc;
@@ -80,11 +86,14 @@ static int fill(struct mail *m, struct arena *arena, struct session_facts *f)
     m->rcpts[2]->verdict = RCPT_HELD;
     m->rcpts[2]->reply = BARID_S("550 5.1.1 no");
     m->rcpts[2]->is_local = false;
-    explain_add(&m->explain, &(struct explain_entry){.event = BARID_EVENT_RCPT, .text = BARID_S("why")});
+    explain_add(&m->explain,
+                &(struct explain_entry){.event = BARID_EVENT_RCPT, .text = BARID_S("why")});
     rc = set_vars(m);
     if (rc == 0)
         rc = mail_add_row(m, DISPOSITION_STORE, DISPOSITION_REST, 0, BARID_S("%{domain}"));
-    return rc == 0 ? mail_add_row(m, DISPOSITION_ARCHIVE, DISPOSITION_MESSAGE, 0, BARID_S("all")) : rc;
+    return rc == 0
+               ? mail_add_row(m, DISPOSITION_ARCHIVE, DISPOSITION_MESSAGE, 0, BARID_S("all"))
+               : rc;
 }
 
 /* Everything of a is in b, by looking at what a reader looks at. */
@@ -243,7 +252,8 @@ static void test_round_trip(void **state)
     assert_int_equal(make(&k, NULL), 0);
     assert_int_equal(k.n_units, 3);
     arena_init(&arena, NULL, 0);
-    assert_int_equal(record_decode(&back, &arena, buf_slice(&k.out), BARID_S(HEADER), &units, &n), 0);
+    assert_int_equal(
+        record_decode(&back, &arena, buf_slice(&k.out), BARID_S(HEADER), &units, &n), 0);
     assert_same_mail(&k.m, &back);
     assert_int_equal(n, k.n_units);
     assert_same_units(k.units, units, n);
@@ -284,17 +294,17 @@ static void test_versions(void **state)
     } rows[] = {
         {"", 0, BARID_ECORRUPT},
         {"\x10", 1, 0},
-        {"\x1f", 1, 0},                   /* newer minor */
-        {"\x20", 1, BARID_EVERSION},      /* newer major */
+        {"\x1f", 1, 0},              /* newer minor */
+        {"\x20", 1, BARID_EVERSION}, /* newer major */
         {"\xf0", 1, BARID_EVERSION},
         {"\x00", 1, BARID_ECORRUPT},
-        {"\x10\xfa\x02hi", 5, 0},         /* a tag from the future */
+        {"\x10\xfa\x02hi", 5, 0}, /* a tag from the future */
         {"\x10\x01\x01\x05", 4, 0},
-        {"\x10\x01\x02\x85", 4, BARID_ECORRUPT},     /* cut number */
+        {"\x10\x01\x02\x85", 4, BARID_ECORRUPT}, /* cut number */
         {"\x10\x01\x01", 3, BARID_ECORRUPT},
         {"\x10\x01", 2, BARID_ECORRUPT},
-        {"\x10\x0a\x01\x63", 4, BARID_ECORRUPT},     /* a state that is none */
-        {"\x10\x09\x04\x01\x02xy", 7, BARID_ECORRUPT}, /* session id of the wrong length */
+        {"\x10\x0a\x01\x63", 4, BARID_ECORRUPT},         /* a state that is none */
+        {"\x10\x09\x04\x01\x02xy", 7, BARID_ECORRUPT},   /* session id of the wrong length */
         {"\x10\x08\x03\x04\x01\x00", 6, BARID_ECORRUPT}, /* a unit for recipient 0 of none */
         {"\x10\x04\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", 12, BARID_ECORRUPT},
         {"\x10\x04\xff\xff\xff\xff\xff\xff\xff\xff\xff\x02", 12, BARID_ECORRUPT},
@@ -308,13 +318,15 @@ static void test_versions(void **state)
         size_t n;
 
         arena_init(&arena, NULL, 0);
-        assert_int_equal(record_decode(&m, &arena, slice_of(rows[i].octets, rows[i].n), BARID_S(""), &units, &n),
+        assert_int_equal(record_decode(&m, &arena, slice_of(rows[i].octets, rows[i].n),
+                                       BARID_S(""), &units, &n),
                          rows[i].rc);
         arena_deinit(&arena);
     }
 }
 
-/* A record cut anywhere, or with a bit turned, is read to a mail or refused: nothing beyond its end is touched. */
+/* A record cut anywhere, or with a bit turned, is read to a mail or refused: nothing beyond its
+ * end is touched. */
 static void test_damage(void **state)
 {
     struct made k;
@@ -365,7 +377,8 @@ static void test_no_memory(void **state)
         if (rc < 0)
             assert_int_equal(k.out.len, 0);
         if (rc == 0)
-            rc = record_decode(&back, &arena, buf_slice(&k.out), BARID_S(HEADER), &units, &n_units);
+            rc = record_decode(&back, &arena, buf_slice(&k.out), BARID_S(HEADER), &units,
+                               &n_units);
         if (rc == 0 && !k.m.explain.cut)
             assert_same_mail(&k.m, &back);
         assert_true(rc == 0 || rc == BARID_ENOMEM);
@@ -380,8 +393,9 @@ static void test_no_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_round_trip), cmocka_unit_test(test_empty),     cmocka_unit_test(test_versions),
-        cmocka_unit_test(test_damage),     cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_round_trip), cmocka_unit_test(test_empty),
+        cmocka_unit_test(test_versions),   cmocka_unit_test(test_damage),
+        cmocka_unit_test(test_no_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

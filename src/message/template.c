@@ -1,9 +1,11 @@
 /*
- * message/template.c: delivery targets. Knows paths as text only: nothing here looks at a file system.
+ * message/template.c: delivery targets. Knows paths as text only: nothing here looks at a file
+ * system.
  *
- * Two steps: pieces (literals and values, each value made safe) are put together; then the whole is cleaned component by
- * component, so that no mixture of literals and values ("." and ".") can make a step up. Whatever the input, a result has no
- * NUL, no leading or doubled "/", and no component ".", "..": that is the invariant the fuzz target checks.
+ * Two steps: pieces (literals and values, each value made safe) are put together; then the
+ * whole is cleaned component by component, so that no mixture of literals and values ("." and
+ * ".") can make a step up. Whatever the input, a result has no NUL, no leading or doubled "/",
+ * and no component ".", "..": that is the invariant the fuzz target checks.
  */
 #include "message/template.h"
 
@@ -13,7 +15,8 @@
 #include "base/encode.h"
 #include "base/slice.h"
 
-/* The longest value before it is made safe: an address. Longer ones are cut by the policy that set them, or refused. */
+/* The longest value before it is made safe: an address. Longer ones are cut by the policy that
+ * set them, or refused. */
 #define VALUE_MAX (TEMPLATE_RESULT_MAX)
 
 struct source {
@@ -87,11 +90,11 @@ static const struct name {
     barid_slice (*get)(struct source *s);
     const struct mailbox *(*box)(const struct source *s);
 } names[] = {
-    {"user", true, user_of, NULL},    {"tag", true, tag_of, NULL},
-    {"local", true, local_of, NULL},  {"domain", true, domain_of, NULL},
+    {"user", true, user_of, NULL},     {"tag", true, tag_of, NULL},
+    {"local", true, local_of, NULL},   {"domain", true, domain_of, NULL},
     {"address", true, NULL, rcpt_box}, {"sender", false, NULL, sender_box},
-    {"id", false, id_of, NULL},       {"yyyy", false, year_of, NULL},
-    {"mm", false, month_of, NULL},    {"dd", false, day_of, NULL},
+    {"id", false, id_of, NULL},        {"yyyy", false, year_of, NULL},
+    {"mm", false, month_of, NULL},     {"dd", false, day_of, NULL},
 };
 
 static const struct name *find_name(barid_slice text)
@@ -127,11 +130,14 @@ static int next_piece(barid_slice text, size_t *at, struct piece *piece_r, struc
     }
     end = slice_find(rest, '}');
     if (rest.n < 2 || rest.p[1] != '{' || end == rest.n)
-        return err_set(err, BARID_ESYNTAX, "a %% in a target begins %%{name} or is written %%%%");
+        return err_set(err, BARID_ESYNTAX,
+                       "a %% in a target begins %%{name} or is written %%%%");
     piece_r->name = find_name(slice_of(rest.p + 2, end - 2));
     if (piece_r->name == NULL)
-        return err_set(err, BARID_ESYNTAX, "%.*s is not known: use user, tag, local, domain, address, sender, id, "
-                       "yyyy, mm or dd", (int)(end + 1 < 64 ? end + 1 : 64), rest.p);
+        return err_set(err, BARID_ESYNTAX,
+                       "%.*s is not known: use user, tag, local, domain, address, sender, id, "
+                       "yyyy, mm or dd",
+                       (int)(end + 1 < 64 ? end + 1 : 64), rest.p);
     *at += end + 1;
     return 1;
 }
@@ -154,7 +160,8 @@ static int check_literal(barid_slice s, struct component *c, struct err *err)
             return err_set(err, BARID_ESYNTAX, "a control character in a target");
         if (s.p[i] == '/') {
             if (steps_up(c))
-                return err_set(err, BARID_ESYNTAX, "a target must not contain \"..\": it stays beneath its root");
+                return err_set(err, BARID_ESYNTAX,
+                               "a target must not contain \"..\": it stays beneath its root");
             *c = (struct component){.dots = true};
         } else {
             c->dots = c->dots && s.p[i] == '.';
@@ -174,10 +181,13 @@ int template_check(barid_slice text, bool has_rcpt, struct err *err)
     if (text.n == 0 || text.n > TEMPLATE_RESULT_MAX)
         return err_set(err, BARID_ESYNTAX, "a target has 1 to %d octets", TEMPLATE_RESULT_MAX);
     if (text.p[0] == '/')
-        return err_set(err, BARID_ESYNTAX, "a target is relative to its root: leave the leading \"/\" out");
+        return err_set(err, BARID_ESYNTAX,
+                       "a target is relative to its root: leave the leading \"/\" out");
     while ((rc = next_piece(text, &at, &piece, err)) == 1) {
         if (piece.name != NULL && piece.name->of_rcpt && !has_rcpt)
-            return err_set(err, BARID_ESYNTAX, "%%{%s} names a recipient, and there is none here", piece.name->name);
+            return err_set(err, BARID_ESYNTAX,
+                           "%%{%s} names a recipient, and there is none here",
+                           piece.name->name);
         c.dots = c.dots && piece.name == NULL;
         if (piece.name == NULL)
             rc = check_literal(piece.literal, &c, err);
@@ -185,7 +195,8 @@ int template_check(barid_slice text, bool has_rcpt, struct err *err)
             return rc;
     }
     if (rc == 0 && steps_up(&c))
-        return err_set(err, BARID_ESYNTAX, "a target must not contain \"..\": it stays beneath its root");
+        return err_set(err, BARID_ESYNTAX,
+                       "a target must not contain \"..\": it stays beneath its root");
     return rc;
 }
 
@@ -196,7 +207,8 @@ static int append_safe(struct buf *out, barid_slice v)
 
     for (size_t i = 0; rc == 0 && i < v.n; i++) {
         uint8_t c = (uint8_t)v.p[i];
-        bool bad = c < ' ' || c == 127 || c == '/' || (c > 127 && !utf8) || (c == '.' && i == 0);
+        bool bad =
+            c < ' ' || c == 127 || c == '/' || (c > 127 && !utf8) || (c == '.' && i == 0);
 
         rc = buf_byte(out, bad ? '_' : (char)c);
     }
@@ -231,8 +243,8 @@ static int clean(struct buf *out, struct err *err)
         if (part.n == 0 || slice_eq(part, BARID_S(".")))
             continue;
         if (part.n > TEMPLATE_COMPONENT_MAX)
-            return err_set(err, BARID_ELIMIT, "a name of %zu octets in a target: at most %d", part.n,
-                           TEMPLATE_COMPONENT_MAX);
+            return err_set(err, BARID_ELIMIT, "a name of %zu octets in a target: at most %d",
+                           part.n, TEMPLATE_COMPONENT_MAX);
         if (n > 0)
             out->p[n++] = '/';
         memmove(out->p + n, part.p, part.n);
@@ -244,12 +256,13 @@ static int clean(struct buf *out, struct err *err)
     if (n == 0)
         return err_set(err, BARID_ESYNTAX, "a target expands to nothing for this mail");
     if (n > TEMPLATE_RESULT_MAX)
-        return err_set(err, BARID_ELIMIT, "a target of %zu octets: at most %d", n, TEMPLATE_RESULT_MAX);
+        return err_set(err, BARID_ELIMIT, "a target of %zu octets: at most %d", n,
+                       TEMPLATE_RESULT_MAX);
     return 0;
 }
 
-int template_expand_buf(barid_slice text, const struct mail *m, const struct rcpt *rcpt, struct buf *out,
-                        struct err *err)
+int template_expand_buf(barid_slice text, const struct mail *m, const struct rcpt *rcpt,
+                        struct buf *out, struct err *err)
 {
     struct source source = {.mail = m, .rcpt = rcpt};
     struct piece piece;
@@ -267,8 +280,8 @@ int template_expand_buf(barid_slice text, const struct mail *m, const struct rcp
     return rc < 0 ? rc : clean(out, err);
 }
 
-int template_expand(barid_slice text, const struct mail *m, const struct rcpt *rcpt, struct arena *arena,
-                    barid_slice *result_r, struct err *err)
+int template_expand(barid_slice text, const struct mail *m, const struct rcpt *rcpt,
+                    struct arena *arena, barid_slice *result_r, struct err *err)
 {
     struct buf out;
     int rc;

@@ -1,4 +1,5 @@
-/* message/template_fuzz.c: the input is a template and, after the first NUL, an address: results stay beneath the root. */
+/* message/template_fuzz.c: the input is a template and, after the first NUL, an address:
+ * results stay beneath the root. */
 #include <stdlib.h>
 
 #include "base/slice.h"

@@ -82,8 +82,10 @@ static void test_syntax(void **state)
     for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
         barid_slice text = slice_str(rows[i].text);
 
-        assert_int_equal(template_check(text, true, &err), rows[i].with_rcpt ? 0 : BARID_ESYNTAX);
-        assert_int_equal(template_check(text, false, NULL), rows[i].without_rcpt ? 0 : BARID_ESYNTAX);
+        assert_int_equal(template_check(text, true, &err),
+                         rows[i].with_rcpt ? 0 : BARID_ESYNTAX);
+        assert_int_equal(template_check(text, false, NULL),
+                         rows[i].without_rcpt ? 0 : BARID_ESYNTAX);
     }
     assert_int_equal(template_check(slice_of("a\0b", 3), true, &err), BARID_ESYNTAX);
     assert_int_equal(template_check(BARID_S("%{nothing}"), true, &err), BARID_ESYNTAX);
@@ -125,7 +127,9 @@ static void test_values(void **state)
         barid_slice result;
 
         begin(&f, rows[i].rcpt);
-        assert_int_equal(template_expand(slice_str(rows[i].text), &f.m, f.m.rcpts[0], &f.arena, &result, &err), 0);
+        assert_int_equal(template_expand(slice_str(rows[i].text), &f.m, f.m.rcpts[0], &f.arena,
+                                         &result, &err),
+                         0);
         assert_path_is_safe(result);
         assert_int_equal(result.n, strlen(rows[i].want));
         assert_memory_equal(result.p, rows[i].want, result.n);
@@ -142,25 +146,37 @@ static void test_refused(void **state)
 
     (void)state;
     begin(&f, "anna@example.com");
-    assert_int_equal(template_expand(BARID_S("%{tag}"), &f.m, f.m.rcpts[0], &f.arena, &result, &err), BARID_ESYNTAX);
-    assert_int_equal(template_expand(BARID_S("%{user}"), &f.m, NULL, &f.arena, &result, &err), BARID_ESYNTAX);
+    assert_int_equal(
+        template_expand(BARID_S("%{tag}"), &f.m, f.m.rcpts[0], &f.arena, &result, &err),
+        BARID_ESYNTAX);
+    assert_int_equal(template_expand(BARID_S("%{user}"), &f.m, NULL, &f.arena, &result, &err),
+                     BARID_ESYNTAX);
     memset(text, 'a', sizeof(text));
-    assert_int_equal(template_expand(slice_of(text, sizeof(text)), &f.m, NULL, &f.arena, &result, &err), BARID_ESYNTAX);
-    assert_int_equal(template_expand(slice_of(text, TEMPLATE_COMPONENT_MAX), &f.m, NULL, &f.arena, &result, &err), 0);
-    assert_int_equal(template_expand(slice_of(text, TEMPLATE_COMPONENT_MAX + 1), &f.m, NULL, &f.arena, &result, &err),
+    assert_int_equal(
+        template_expand(slice_of(text, sizeof(text)), &f.m, NULL, &f.arena, &result, &err),
+        BARID_ESYNTAX);
+    assert_int_equal(template_expand(slice_of(text, TEMPLATE_COMPONENT_MAX), &f.m, NULL,
+                                     &f.arena, &result, &err),
+                     0);
+    assert_int_equal(template_expand(slice_of(text, TEMPLATE_COMPONENT_MAX + 1), &f.m, NULL,
+                                     &f.arena, &result, &err),
                      BARID_ELIMIT);
     for (size_t i = 0; i < 1020; i += 10)
         memcpy(text + i, "%{sender}/", 10);
-    assert_int_equal(template_expand(slice_of(text, 1020), &f.m, NULL, &f.arena, &result, &err), BARID_ELIMIT);
+    assert_int_equal(template_expand(slice_of(text, 1020), &f.m, NULL, &f.arena, &result, &err),
+                     BARID_ELIMIT);
     arena_deinit(&f.arena);
 }
 
-/* Values that no parser lets through, but a policy might set: the result is safe all the same. */
+/* Values that no parser lets through, but a policy might set: the result is safe all the same.
+ */
 static void test_random_values(void **state)
 {
     static const char octets[] = "../..\0\n\x7f\xff%a";
-    static const char *const texts[] = {"%{user}", ".%{user}", "%{user}.", "%{local}/%{tag}", ".%{tag}%{user}.",
-                                        "%{domain}%{tag}/%{user}", "%{address}", "a/%{user}%{tag}/b"};
+    static const char *const texts[] = {"%{user}",         ".%{user}",
+                                        "%{user}.",        "%{local}/%{tag}",
+                                        ".%{tag}%{user}.", "%{domain}%{tag}/%{user}",
+                                        "%{address}",      "a/%{user}%{tag}/b"};
     struct rng_seeded rng;
     size_t expanded = 0;
 
@@ -179,7 +195,8 @@ static void test_random_values(void **state)
         rcpt = f.m.rcpts[0];
         rcpt->box.user = rcpt->box.local = slice_of(value, n);
         rcpt->box.tag = rcpt->box.domain = slice_of(value, n / 2);
-        if (template_expand(slice_str(texts[(size_t)i % 8]), &f.m, rcpt, &f.arena, &result, NULL) == 0) {
+        if (template_expand(slice_str(texts[(size_t)i % 8]), &f.m, rcpt, &f.arena, &result,
+                            NULL) == 0) {
             assert_path_is_safe(result);
             expanded++;
         }
@@ -200,9 +217,12 @@ static void test_no_memory(void **state)
 
         fail_mem_init(&fm, n);
         arena_init(&arena, &fm.mem, 0);
-        if (mail_init(&m, &arena, NULL, RECEIVED_US) == 0 && test_rcpt(&m, "anna@example.com") != NULL) {
-            int rc = template_expand(BARID_S("%{domain}/%{user}/%{yyyy}/something/long/enough/to/grow/the/buffer/twice"),
-                                     &m, m.rcpts[0], &arena, &result, NULL);
+        if (mail_init(&m, &arena, NULL, RECEIVED_US) == 0 &&
+            test_rcpt(&m, "anna@example.com") != NULL) {
+            int rc = template_expand(
+                BARID_S(
+                    "%{domain}/%{user}/%{yyyy}/something/long/enough/to/grow/the/buffer/twice"),
+                &m, m.rcpts[0], &arena, &result, NULL);
 
             assert_true(rc == 0 || rc == BARID_ENOMEM);
             assert_int_equal(rc == 0, result.n > 0);
@@ -217,8 +237,9 @@ static void test_no_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_syntax),        cmocka_unit_test(test_values),    cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_random_values), cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_syntax),    cmocka_unit_test(test_values),
+        cmocka_unit_test(test_refused),   cmocka_unit_test(test_random_values),
+        cmocka_unit_test(test_no_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

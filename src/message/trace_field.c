@@ -1,8 +1,10 @@
 /*
- * message/trace_field.c: the fields that a mail server writes itself. Knows the mail, not the session.
+ * message/trace_field.c: the fields that a mail server writes itself. Knows the mail, not the
+ * session.
  *
- * Invariant: whatever a client or a policy put into the facts, what is appended is exactly one field: every text from
- * outside is cleaned of control octets, and within comments of parentheses and backslashes, before it is written.
+ * Invariant: whatever a client or a policy put into the facts, what is appended is exactly one
+ * field: every text from outside is cleaned of control octets, and within comments of
+ * parentheses and backslashes, before it is written.
  */
 #include "message/trace_field.h"
 
@@ -12,13 +14,14 @@
 #include "base/encode.h"
 #include "base/slice.h"
 
-#define FOLD_AT  76  /* RFC 5322 2.1.1 asks for 78; two octets of grace for what follows a word */
+#define FOLD_AT 76 /* RFC 5322 2.1.1 asks for 78; two octets of grace for what follows a word  \
+                    */
 #define TOKEN_MAX 255 /* octets of one text from outside: a domain's length; longer is cut */
 
 /* A field under construction: words are put on lines. */
 struct field {
     struct buf *out;
-    size_t start;  /* out->len before the field */
+    size_t start; /* out->len before the field */
     size_t column;
     int rc;
 };
@@ -66,7 +69,8 @@ static barid_slice clean(barid_slice s, char *scratch)
 
     for (size_t i = 0; i < n; i++) {
         uint8_t c = (uint8_t)s.p[i];
-        bool bad = c <= ' ' || c == 127 || (c > 127 && !utf8) || strchr("()<>\\\";,", c) != NULL;
+        bool bad =
+            c <= ' ' || c == 127 || (c > 127 && !utf8) || strchr("()<>\\\";,", c) != NULL;
 
         scratch[i] = bad ? '?' : (char)c;
     }
@@ -116,8 +120,10 @@ static void put_tls(struct field *f, const struct session_facts *s)
         word(f, buf_slice(&b));
 }
 
-/* An address that was parsed has no octet that ends a line; one that a policy made up is checked here again. */
-static void put_address(struct field *f, const char *before, barid_slice address, const char *after)
+/* An address that was parsed has no octet that ends a line; one that a policy made up is
+ * checked here again. */
+static void put_address(struct field *f, const char *before, barid_slice address,
+                        const char *after)
 {
     char text[BARID_LOCAL_PART_MAX + BARID_DOMAIN_MAX + 8];
     struct buf b = {.p = text, .cap = sizeof(text), .max = sizeof(text)};
@@ -193,7 +199,8 @@ int trace_date(struct buf *out, int64_t now_us)
 
 int trace_message_id(struct buf *out, uint64_t id_seed, int64_t now_us, barid_slice hostname)
 {
-    char left[2 * MAIL_ID_TEXT_SIZE], text[2 * MAIL_ID_TEXT_SIZE + TOKEN_MAX + 8], scratch[TOKEN_MAX];
+    char left[2 * MAIL_ID_TEXT_SIZE], text[2 * MAIL_ID_TEXT_SIZE + TOKEN_MAX + 8],
+        scratch[TOKEN_MAX];
     struct buf b = {.p = text, .cap = sizeof(text), .max = sizeof(text)};
     struct field f;
 

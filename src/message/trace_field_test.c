@@ -1,4 +1,5 @@
-/* message/trace_field_test.c: the fields a server writes: shape, folding, injection, each allocation failing. */
+/* message/trace_field_test.c: the fields a server writes: shape, folding, injection, each
+ * allocation failing. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -39,7 +40,8 @@ static void assert_one_field(const struct buf *out)
         barid_slice rest, line = slice_cut(slice_from(buf_slice(out), at), '\n', &rest);
         barid_slice inner = slice_trim(line);
 
-        assert_true(line.n - 1 <= 78 || slice_find(inner, ' ') == inner.n || slice_find(inner, ' ') < 16);
+        assert_true(line.n - 1 <= 78 || slice_find(inner, ' ') == inner.n ||
+                    slice_find(inner, ' ') < 16);
         at += line.n + 1;
     }
     arena_deinit(&arena);
@@ -79,9 +81,10 @@ static void test_received(void **state)
     begin(&f);
     assert_int_equal(trace_received(&f.out, &f.m, HOST), 0);
     assert_one_field(&f.out);
-    assert_field(&f.out, "Received: from client.example.org ([192.0.2.1]) by mx.example.com (Barid)\r\n"
-                         "\twith ESMTP id 0000000000011 for <anna@example.com>;\r\n"
-                         "\tFri, 20 Nov 2026 11:21:39 +0000\r\n");
+    assert_field(&f.out,
+                 "Received: from client.example.org ([192.0.2.1]) by mx.example.com (Barid)\r\n"
+                 "\twith ESMTP id 0000000000011 for <anna@example.com>;\r\n"
+                 "\tFri, 20 Nov 2026 11:21:39 +0000\r\n");
     end(&f);
 }
 
@@ -101,10 +104,11 @@ static void test_received_tls_name_ipv6(void **state)
     assert_non_null(test_rcpt(&f.m, "hidden@example.com"));
     assert_int_equal(trace_received(&f.out, &f.m, HOST), 0);
     assert_one_field(&f.out);
-    assert_field(&f.out, "Received: from client.example.org (out.example.org [IPv6:2001:db8::1]) by\r\n"
-                         "\tmx.example.com (Barid) with ESMTPSA (using TLSv1.3 with cipher\r\n"
-                         "\tTLS_AES_256_GCM_SHA384 (256 bits)) id 0000000000011;\r\n"
-                         "\tFri, 20 Nov 2026 11:21:39 +0000\r\n");
+    assert_field(&f.out,
+                 "Received: from client.example.org (out.example.org [IPv6:2001:db8::1]) by\r\n"
+                 "\tmx.example.com (Barid) with ESMTPSA (using TLSv1.3 with cipher\r\n"
+                 "\tTLS_AES_256_GCM_SHA384 (256 bits)) id 0000000000011;\r\n"
+                 "\tFri, 20 Nov 2026 11:21:39 +0000\r\n");
     end(&f);
 }
 
@@ -120,15 +124,17 @@ static void test_received_unix(void **state)
     f.m.id = 0;
     f.m.n_rcpts = 0;
     assert_int_equal(trace_received(&f.out, &f.m, HOST), 0);
-    assert_field(&f.out, "Received: from unknown (local) by mx.example.com (Barid) with LMTP;\r\n"
-                         "\tFri, 20 Nov 2026 11:21:39 +0000\r\n");
+    assert_field(&f.out,
+                 "Received: from unknown (local) by mx.example.com (Barid) with LMTP;\r\n"
+                 "\tFri, 20 Nov 2026 11:21:39 +0000\r\n");
     end(&f);
 }
 
 static void test_injection(void **state)
 {
     static const char *const evil[] = {
-        "x\r\nX-Evil: 1", "x\ny", "x) by evil (", "x;", "(((((((", "\\", "\"", "a b c", "\x01\x7f\xff", "<x>", ",",
+        "x\r\nX-Evil: 1", "x\ny",         "x) by evil (", "x;", "(((((((", "\\", "\"",
+        "a b c",          "\x01\x7f\xff", "<x>",          ",",
     };
 
     (void)state;
@@ -136,14 +142,16 @@ static void test_injection(void **state)
         struct fixture f;
 
         begin(&f);
-        f.facts.helo = f.facts.client_name = f.facts.tls_cipher = f.facts.tls_version = slice_str(evil[i]);
+        f.facts.helo = f.facts.client_name = f.facts.tls_cipher = f.facts.tls_version =
+            slice_str(evil[i]);
         f.facts.tls = true;
         assert_int_equal(trace_received(&f.out, &f.m, HOST), 0);
         assert_one_field(&f.out);
         assert_int_equal(buf_byte(&f.out, '\0'), 0);
         assert_null(strstr(f.out.p, "by evil"));
         buf_clear(&f.out);
-        f.m.rcpts[0]->original = f.m.rcpts[0]->box.address = f.m.sender.address = slice_str(evil[i]);
+        f.m.rcpts[0]->original = f.m.rcpts[0]->box.address = f.m.sender.address =
+            slice_str(evil[i]);
         assert_int_equal(trace_received(&f.out, &f.m, HOST), 0);
         assert_one_field(&f.out);
         buf_clear(&f.out);
@@ -198,9 +206,10 @@ static void test_final_fields(void **state)
     assert_int_equal(trace_delivered_to(&f.out, f.m.rcpts[0]), 0);
     assert_int_equal(trace_date(&f.out, RECEIVED_US), 0);
     assert_int_equal(trace_message_id(&f.out, UINT64_MAX, 32, HOST), 0);
-    assert_field(&f.out, "Return-Path: <sender@example.org>\r\nDelivered-To: anna@example.com\r\n"
-                         "Date: Fri, 20 Nov 2026 11:21:39 +0000\r\n"
-                         "Message-ID: <0000000000010.FZZZZZZZZZZZZ@mx.example.com>\r\n");
+    assert_field(&f.out,
+                 "Return-Path: <sender@example.org>\r\nDelivered-To: anna@example.com\r\n"
+                 "Date: Fri, 20 Nov 2026 11:21:39 +0000\r\n"
+                 "Message-ID: <0000000000010.FZZZZZZZZZZZZ@mx.example.com>\r\n");
     buf_clear(&f.out);
     assert_true(test_sender(&f.m, "<>"));
     assert_int_equal(trace_return_path(&f.out, &f.m), 0);

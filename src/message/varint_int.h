@@ -1,6 +1,7 @@
 /*
- * message/varint_int.h: numbers of variable length as records and traces write them: seven bits an octet, lowest
- * first, the top bit set on all but the last (LEB128). Shared by record.c and explain.c.
+ * message/varint_int.h: numbers of variable length as records and traces write them: seven bits
+ * an octet, lowest first, the top bit set on all but the last (LEB128). Shared by record.c and
+ * explain.c.
  */
 #ifndef MESSAGE_VARINT_INT_H
 #define MESSAGE_VARINT_INT_H

@@ -1,9 +1,10 @@
 /*
  * message/vars.c: the variables of a policy. Knows neither Lua nor the spool.
  *
- * Invariants: keys are unique; bytes is the sum of the lengths of all keys and texts and never above VARS_MAX_BYTES. A
- * set is small (VARS_MAX_COUNT), so a walk finds a key as fast as a table would. Memory of replaced values goes back
- * with the arena; a value of the same length or shorter is written in place, so that a counter does not grow it.
+ * Invariants: keys are unique; bytes is the sum of the lengths of all keys and texts and never
+ * above VARS_MAX_BYTES. A set is small (VARS_MAX_COUNT), so a walk finds a key as fast as a
+ * table would. Memory of replaced values goes back with the arena; a value of the same length
+ * or shorter is written in place, so that a counter does not grow it.
  */
 #include "message/vars.h"
 
@@ -49,11 +50,13 @@ static int grow(struct vars *vars)
 }
 
 /* The copy of value's text: over the old one where it fits. */
-static int take_text(struct vars *vars, const struct var *old, barid_slice text, barid_slice *copy_r)
+static int take_text(struct vars *vars, const struct var *old, barid_slice text,
+                     barid_slice *copy_r)
 {
     if (old == NULL || old->type != VAR_STR || old->str.n < text.n || text.n == 0)
         return arena_slice(vars->arena, text, copy_r);
-    /* The octets are the arena's, handed to us alone: const only says that readers must not write. */
+    /* The octets are the arena's, handed to us alone: const only says that readers must not
+     * write. */
     memmove((char *)(uintptr_t)old->str.p, text.p, text.n);
     *copy_r = slice_of(old->str.p, text.n);
     return 0;

@@ -67,7 +67,8 @@ static void test_limits(void **state)
     }
     v = text_var("one more", "");
     assert_int_equal(vars_set(&vars, &v), BARID_ELIMIT);
-    v = (struct var){.key = BARID_S("k0"), .type = VAR_STR, .str = {big, VARS_MAX_BYTES - vars.bytes}};
+    v = (struct var){
+        .key = BARID_S("k0"), .type = VAR_STR, .str = {big, VARS_MAX_BYTES - vars.bytes}};
     assert_int_equal(vars_set(&vars, &v), 0);
     assert_int_equal(vars.bytes, VARS_MAX_BYTES);
     v.key = BARID_S("k1");
