@@ -1,5 +1,6 @@
 /* smtp/acts.h: what a session does when an event is answered: one function per event, each
- * in the file of its verb or phase. v fits the event; or is a tempfail with s->wrong_answer set. */
+ * in the file of its verb or phase. v fits the event; or is a tempfail with s->wrong_answer
+ * set. */
 #ifndef SMTP_ACTS_H
 #define SMTP_ACTS_H
 

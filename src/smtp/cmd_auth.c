@@ -3,8 +3,8 @@
  *
  *   AUTH -> challenge, line, ... -> `auth` event -> [challenge, line, ...] -> 235, 535, ...
  *
- * An exchange is one command: it ends with one reply that is not 334. Decoded messages are wiped as
- * soon as the exchange has taken them.
+ * An exchange is one command: it ends with one reply that is not 334. Decoded messages are
+ * wiped as soon as the exchange has taken them.
  */
 #include "base/encode.h"
 #include "smtp/acts.h"
@@ -93,7 +93,8 @@ static void proceed(struct barid_session *s, enum sasl_state state, const barid_
         fail(s, v);
 }
 
-/* A message of the client: base64, where "=" alone stands for an empty one in the command line. */
+/* A message of the client: base64, where "=" alone stands for an empty one in the command line.
+ */
 static void take_message(struct barid_session *s, barid_slice base64, bool initial)
 {
     bool empty = initial && slice_eq(base64, BARID_S("="));
@@ -129,7 +130,8 @@ static enum barid_auth_mechanism find(barid_slice name)
 }
 
 /* Whether an exchange may begin; replies when not. */
-static bool check(struct barid_session *s, barid_slice name, enum barid_auth_mechanism mechanism)
+static bool check(struct barid_session *s, barid_slice name,
+                  enum barid_auth_mechanism mechanism)
 {
     uint32_t bit = 1u << mechanism;
 
@@ -228,7 +230,8 @@ void act_auth(struct barid_session *s, const barid_verdict *v)
     if (v->kind == BARID_DISCONNECT) {
         end(s);
         session_refused(s, v);
-    } else if (v->kind == BARID_TEMPFAIL || (v->kind == BARID_ACCEPT && remember_user(s, v) < 0)) {
+    } else if (v->kind == BARID_TEMPFAIL ||
+               (v->kind == BARID_ACCEPT && remember_user(s, v) < 0)) {
         static const barid_verdict plain = {.kind = BARID_TEMPFAIL};
 
         end(s);

@@ -1,12 +1,12 @@
 /*
  * smtp/cmd_bdat.c: BDAT (RFC 3030 2). Knows chunks, not what is in them.
  *
- * The octets of every chunk are consumed, whatever becomes of it; the reply comes after them. Only
- * an argument that does not say how many they are leaves no way on: what follows might be taken
- * for commands, so 501 is said and the session closes.
+ * The octets of every chunk are consumed, whatever becomes of it; the reply comes after them.
+ * Only an argument that does not say how many they are leaves no way on: what follows might be
+ * taken for commands, so 501 is said and the session closes.
  *
- * A chunk that fails breaks the transaction: later ones get 503 until RSET. In LMTP the last of them
- * gets it once per recipient, as the client counts on so many replies.
+ * A chunk that fails breaks the transaction: later ones get 503 until RSET. In LMTP the last of
+ * them gets it once per recipient, as the client counts on so many replies.
  */
 #include "smtp/chunks.h"
 #include "smtp/message.h"

@@ -38,7 +38,7 @@ static void add_auth(const struct barid_session *s, struct list *l)
 {
     static const enum barid_auth_mechanism order[] = {
         BARID_AUTH_SCRAM_SHA_256, BARID_AUTH_SCRAM_SHA_1, BARID_AUTH_CRAM_MD5,
-        BARID_AUTH_PLAIN, BARID_AUTH_LOGIN,
+        BARID_AUTH_PLAIN,         BARID_AUTH_LOGIN,
     };
     uint32_t usable = session_mechanisms(s);
     char line[80] = "AUTH";
@@ -67,7 +67,7 @@ static void add_limits(const struct barid_session *s, struct list *l)
 
 static const struct {
     enum barid_extension bit;
-    const char *line;                                            /* or NULL: */
+    const char *line; /* or NULL: */
     void (*add)(const struct barid_session *s, struct list *l);
 } extensions[] = {
     {BARID_EXT_PIPELINING, "PIPELINING", NULL},

@@ -44,7 +44,8 @@ static bool parse_params(struct barid_session *s, struct transaction *tx, barid_
         reply(s, BARID_REPLY_UTF8_NEEDED_SENDER);
         return false;
     }
-    if (tx->params.size_given && tx->params.size > SESSION_LIMIT(s, message)) { /* RFC 1870 6.1 */
+    if (tx->params.size_given &&
+        tx->params.size > SESSION_LIMIT(s, message)) { /* RFC 1870 6.1 */
         reply_number(s, BARID_REPLY_MESSAGE_TOO_BIG, SESSION_LIMIT(s, message));
         return false;
     }

@@ -1,6 +1,6 @@
 /*
- * smtp/cmd_starttls.c: STARTTLS (RFC 3207). After 220 everything said in clear text is forgotten:
- * what was pipelined behind the command (it could have been injected), HELO, AUTH.
+ * smtp/cmd_starttls.c: STARTTLS (RFC 3207). After 220 everything said in clear text is
+ * forgotten: what was pipelined behind the command (it could have been injected), HELO, AUTH.
  */
 #include "smtp/verbs.h"
 

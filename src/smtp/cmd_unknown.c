@@ -13,5 +13,6 @@ void act_unknown(struct barid_session *s, const barid_verdict *v)
 {
     if (session_refused(s, v))
         return;
-    reply_accepted(s, v, v->kind == BARID_ACCEPT ? BARID_REPLY_OK : BARID_REPLY_COMMAND_UNKNOWN);
+    reply_accepted(s, v,
+                   v->kind == BARID_ACCEPT ? BARID_REPLY_OK : BARID_REPLY_COMMAND_UNKNOWN);
 }

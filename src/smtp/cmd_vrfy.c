@@ -30,5 +30,6 @@ void act_expn(struct barid_session *s, const barid_verdict *v)
 {
     if (session_refused(s, v))
         return;
-    reply_accepted(s, v, v->kind == BARID_ACCEPT ? BARID_REPLY_OK : BARID_REPLY_NOT_IMPLEMENTED);
+    reply_accepted(s, v,
+                   v->kind == BARID_ACCEPT ? BARID_REPLY_OK : BARID_REPLY_NOT_IMPLEMENTED);
 }

@@ -1,7 +1,7 @@
 /*
- * smtp/cmd_xclient.c: XCLIENT: a trusted peer says for whom it speaks. Afterwards the session is
- * as if that client had just connected: `connect` is raised again and its greeting is the reply.
- * To a peer that is not trusted the verb does not exist.
+ * smtp/cmd_xclient.c: XCLIENT: a trusted peer says for whom it speaks. Afterwards the session
+ * is as if that client had just connected: `connect` is raised again and its greeting is the
+ * reply. To a peer that is not trusted the verb does not exist.
  */
 #include "smtp/xclient.h"
 

@@ -68,6 +68,7 @@ bool envelope_params_ok(struct barid_session *s, int rc, barid_slice bad)
 {
     if (rc == 0)
         return true;
-    reply_detail(s, rc == BARID_ENOTFOUND ? BARID_REPLY_PARAM_UNKNOWN : BARID_REPLY_SYNTAX, bad);
+    reply_detail(s, rc == BARID_ENOTFOUND ? BARID_REPLY_PARAM_UNKNOWN : BARID_REPLY_SYNTAX,
+                 bad);
     return false;
 }

@@ -15,8 +15,8 @@ struct envelope_side {
 extern const struct envelope_side envelope_sender, envelope_recipient;
 
 unsigned envelope_path_flags(const struct barid_session *s);
-/* Keyword and path at the start of *text, which then is what follows: nothing, or a space and the
- * parameters. */
+/* Keyword and path at the start of *text, which then is what follows: nothing, or a space and
+ * the parameters. */
 bool envelope_path(struct barid_session *s, const struct envelope_side *side, unsigned flags,
                    barid_path *path_r, barid_slice *text);
 bool envelope_params_allowed(struct barid_session *s, barid_slice text);

@@ -11,8 +11,8 @@ struct event_row {
 };
 
 static const struct event_row rows[BARID_EVENTS] = {
-#define X(NAME, name, KIND, SCOPE, VERDICTS, REPLY, DOC)                                   \
-    [BARID_EVENT_##NAME] = {{#name, BARID_KIND_##KIND, BARID_SCOPE_##SCOPE, VERDICTS, DOC}, \
+#define X(NAME, name, KIND, SCOPE, VERDICTS, REPLY, DOC)                                       \
+    [BARID_EVENT_##NAME] = {{#name, BARID_KIND_##KIND, BARID_SCOPE_##SCOPE, VERDICTS, DOC},    \
                             BARID_REPLY_##REPLY},
 #include "barid/events.def"
 };

@@ -25,8 +25,8 @@ static void say(struct barid_session *s, const struct outcome *o)
         session_close(s, BARID_CLOSE_POLICY, BARID_REPLY_NONE);
 }
 
-/* A successful commit in the words of, in this order: own (may be NULL), the commit, the message;
- * else "queued as ID", or a bare "Ok" without an id. */
+/* A successful commit in the words of, in this order: own (may be NULL), the commit, the
+ * message; else "queued as ID", or a bare "Ok" without an id. */
 static void say_success(struct barid_session *s, const struct outcome *own)
 {
     const struct transaction *tx = s->tx;

@@ -1,4 +1,5 @@
-/* smtp/final_reply.h: what is said about a message at its end, by the rules of SMTP, LMTP, PRDR. */
+/* smtp/final_reply.h: what is said about a message at its end, by the rules of SMTP, LMTP,
+ * PRDR. */
 #ifndef SMTP_FINAL_REPLY_H
 #define SMTP_FINAL_REPLY_H
 

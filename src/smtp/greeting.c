@@ -101,8 +101,12 @@ void act_connect(struct barid_session *s, const barid_verdict *v)
 {
     enum barid_reply_id row =
         v->kind == BARID_TEMPFAIL ? BARID_REPLY_CONNECT_TEMPFAIL : BARID_REPLY_CONNECT_REFUSED;
-    struct outcome o = {.kind = v->kind, .row = row, .code = v->code, .silent = v->silent,
-                        .enhanced = v->enhanced, .text = v->text};
+    struct outcome o = {.kind = v->kind,
+                        .row = row,
+                        .code = v->code,
+                        .silent = v->silent,
+                        .enhanced = v->enhanced,
+                        .text = v->text};
 
     if (!s->config->implicit_tls || s->tls != NULL) {
         greet(s, &o);

@@ -8,7 +8,8 @@
  *   replies                    message_reply
  *
  * Invariants: no 2yz leaves here unless COMMIT was accepted. A refusal of the whole message is
- * remembered in tx->refusal, or in rx.refusal when a limit made it; after it no event is raised.
+ * remembered in tx->refusal, or in rx.refusal when a limit made it; after it no event is
+ * raised.
  */
 #include "smtp/message.h"
 
@@ -180,8 +181,8 @@ static void stage_recipients(struct barid_session *s)
 void act_recipient(struct barid_session *s, const barid_verdict *v)
 {
     struct transaction *tx = s->tx;
-    enum barid_reply_id row = verdict_refuses(v->kind) ? session_refusal_row(s, v)
-                                                       : BARID_REPLY_MESSAGE_OK;
+    enum barid_reply_id row =
+        verdict_refuses(v->kind) ? session_refusal_row(s, v) : BARID_REPLY_MESSAGE_OK;
 
     outcome_set(&tx->cursor->outcome, &tx->arena, v, row);
     tx->cursor = tx->cursor->next;
@@ -204,8 +205,12 @@ void act_commit(struct barid_session *s, const barid_verdict *v)
     else if (v->kind != BARID_ACCEPT)
         row = v->kind == BARID_REJECT ? BARID_REPLY_MESSAGE_REFUSED : BARID_REPLY_LOCAL_ERROR;
     /* Not copied: what is durable must not be denied for want of memory. */
-    s->tx->commit = (struct outcome){.kind = v->kind, .row = row, .code = v->code,
-                                     .enhanced = v->enhanced, .text = v->text, .detail = v->id};
+    s->tx->commit = (struct outcome){.kind = v->kind,
+                                     .row = row,
+                                     .code = v->code,
+                                     .enhanced = v->enhanced,
+                                     .text = v->text,
+                                     .detail = v->id};
     message_reply(s);
 }
 

@@ -13,9 +13,9 @@
  * DATA and nothing but CRLF makes a dot a stuffed one (no smuggling).
  *
  * Invariants: all decisions depend on the sequence of octets only, never on the cuts: every
- * limit is met at an exact octet and everything before it was kept. A full chunk is reported when
- * one more octet is to be kept. Searching is done with memchr over whole runs; `struct run`
- * remembers where the next CR and LF are so that an input of bare ones stays linear.
+ * limit is met at an exact octet and everything before it was kept. A full chunk is reported
+ * when one more octet is to be kept. Searching is done with memchr over whole runs; `struct
+ * run` remembers where the next CR and LF are so that an input of bare ones stays linear.
  */
 #include "smtp/receiver.h"
 

@@ -1,9 +1,9 @@
 /*
  * smtp/reply_out.c: making replies; see reply_out.h. Knows nothing of verbs.
  *
- * Text comes from three places: the catalogue (trusted, with %h and %s), details that a peer may
- * have written, and verdicts. All of it passes put_text, which lets no octet through that could
- * end a line, so no reply can be split from inside.
+ * Text comes from three places: the catalogue (trusted, with %h and %s), details that a peer
+ * may have written, and verdicts. All of it passes put_text, which lets no octet through that
+ * could end a line, so no reply can be split from inside.
  */
 #include "smtp/reply_out.h"
 
@@ -160,8 +160,10 @@ static void put_reply(struct barid_session *s, const struct parts *r)
     } while (text.n > 0);
 }
 
-/* RFC 2034: enhanced codes as far as they are offered; never on 3yz, and only of the code's class. */
-static barid_slice enhanced_for(const struct barid_session *s, unsigned code, barid_slice enhanced)
+/* RFC 2034: enhanced codes as far as they are offered; never on 3yz, and only of the code's
+ * class. */
+static barid_slice enhanced_for(const struct barid_session *s, unsigned code,
+                                barid_slice enhanced)
 {
     if (s->config->switches.no_enhanced_codes || code / 100 == 3 || enhanced.n == 0 ||
         (session_extensions(s) & BARID_EXT_ENHANCEDSTATUSCODES) == 0 ||

@@ -46,7 +46,8 @@ void barid_limits_default(barid_limits *limits)
 
 static bool lines_fit(const barid_limits *limits)
 {
-    return (limits->line == 0 || (limits->line >= LINE_LIMIT_MIN && limits->line < UINT32_MAX)) &&
+    return (limits->line == 0 ||
+            (limits->line >= LINE_LIMIT_MIN && limits->line < UINT32_MAX)) &&
            (limits->auth_line == 0 ||
             (limits->auth_line >= LINE_LIMIT_MIN && limits->auth_line < UINT32_MAX));
 }

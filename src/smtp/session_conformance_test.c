@@ -1,8 +1,8 @@
 /*
  * smtp/session_conformance_test.c: the published dialogues in smtp/james-mpt of the conformance
- * data, replayed. "C:" lines are sent; of "S:" lines (regular expressions with another server's words)
- * the reply codes are compared, one per reply. Where this server says something else on purpose, the
- * table below says what and why.
+ * data, replayed. "C:" lines are sent; of "S:" lines (regular expressions with another server's
+ * words) the reply codes are compared, one per reply. Where this server says something else on
+ * purpose, the table below says what and why.
  */
 #include <stdarg.h>
 #include <stddef.h>
@@ -34,7 +34,8 @@ static const struct dialogue dialogues[] = {
     {"starttls.test", NULL},
     /* STARTTLS in a transaction: refused there as well, with the code for a bad sequence. */
     {"starttls_session_fixation.test", "220 250 334 334 235 250 250 503"},
-    /* A command behind STARTTLS in the same packet: it is discarded and the handshake begins. */
+    /* A command behind STARTTLS in the same packet: it is discarded and the handshake begins.
+     */
     {"starttls_with_injection.test", "220 250 220"},
 };
 
@@ -79,7 +80,8 @@ static void say(barid_session *s, barid_slice line, struct buf *out)
     size_t n = 0;
 
     for (size_t i = 0; i < line.n && n < sizeof(text) - 2; i++) {
-        bool escape = line.p[i] == '\\' && i + 1 < line.n && strchr("rn", line.p[i + 1]) != NULL;
+        bool escape =
+            line.p[i] == '\\' && i + 1 < line.n && strchr("rn", line.p[i + 1]) != NULL;
 
         text[n++] = !escape ? line.p[i] : line.p[++i] == 'r' ? '\r' : '\n';
     }

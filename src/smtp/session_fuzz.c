@@ -187,8 +187,8 @@ static size_t count(barid_slice text, barid_slice word)
     return n;
 }
 
-/* Lines of "ddd " or "ddd-", of at most 512 octets (a challenge may be longer), the same code in
- * all lines of a reply. Returns the replies that are not 3yz. */
+/* Lines of "ddd " or "ddd-", of at most 512 octets (a challenge may be longer), the same code
+ * in all lines of a reply. Returns the replies that are not 3yz. */
 static size_t check_replies(barid_slice out)
 {
     size_t replies = 0;
@@ -223,8 +223,8 @@ static void check(struct run *r, barid_slice input)
         count(input, BARID_S("prdr")) > 0)
         return;
     must(acks <= r->commits);
-    /* A greeting and one for each command; at the end one may be open (DATA, AUTH, BDAT), be silent
-     * (disconnect), or be added (disconnect after a handshake). */
+    /* A greeting and one for each command; at the end one may be open (DATA, AUTH, BDAT), be
+     * silent (disconnect), or be added (disconnect after a handshake). */
     must(replies <= commands + 2 && replies + 2 >= commands + 1);
 }
 

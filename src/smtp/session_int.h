@@ -55,10 +55,10 @@ struct barid_session {
     struct transaction *tx;   /* NULL = none */
     struct sasl_server *sasl; /* PHASE_AUTH, or while `auth` is unanswered */
     struct session_held *held;
-    char *line;               /* copy of the command line that an event shows */
+    char *line; /* copy of the command line that an event shows */
 
-    /* Input. The octets not yet parsed are in fed while feed runs on the caller's memory, else in
-     * in.p[in_pos..in.len); never in both. */
+    /* Input. The octets not yet parsed are in fed while feed runs on the caller's memory, else
+     * in in.p[in_pos..in.len); never in both. */
     struct buf in;
     size_t in_pos;
     barid_slice fed;
@@ -68,28 +68,28 @@ struct barid_session {
     size_t out_pos;
 
     barid_event event;
-    uint64_t tokens;        /* the last one given */
-    uint8_t asked;          /* enum session_asked */
-    uint8_t phase;          /* enum session_phase */
-    uint8_t shut;           /* enum session_shut */
-    uint8_t reason;         /* enum barid_close_reason, in PHASE_CLOSED */
-    uint8_t due_reason;     /* close with it as soon as no event is unanswered */
-    uint8_t mechanism;      /* of user */
+    uint64_t tokens;         /* the last one given */
+    uint8_t asked;           /* enum session_asked */
+    uint8_t phase;           /* enum session_phase */
+    uint8_t shut;            /* enum session_shut */
+    uint8_t reason;          /* enum barid_close_reason, in PHASE_CLOSED */
+    uint8_t due_reason;      /* close with it as soon as no event is unanswered */
+    uint8_t mechanism;       /* of user */
     uint8_t mechanism_tried; /* of sasl */
-    uint16_t due_row;       /* the reply that goes with it */
-    uint16_t skip_row;      /* PHASE_SKIP: the reply after the chunk */
+    uint16_t due_row;        /* the reply that goes with it */
+    uint16_t skip_row;       /* PHASE_SKIP: the reply after the chunk */
     const char *skip_detail;
-    size_t skip_count;      /* how many times */
-    uint64_t skip_left;     /* octets */
+    size_t skip_count;  /* how many times */
+    uint64_t skip_left; /* octets */
 
-    bool mute;           /* no reply gets out any more: one was lost */
-    bool wrong_answer;   /* the verdict under way stands for one that did not fit */
+    bool mute;         /* no reply gets out any more: one was lost */
+    bool wrong_answer; /* the verdict under way stands for one that did not fit */
     bool eof;
     bool stopping;       /* barid_session_stop without force */
     bool disconnect_due; /* `disconnect` is to be raised */
     bool greeted, esmtp; /* HELO; EHLO or LHLO */
     bool greeting_sent;
-    bool authenticated;  /* user is more than a claim */
+    bool authenticated; /* user is more than a claim */
 
     /* Facts. Strings are owned. */
     barid_endpoint peer;
@@ -103,7 +103,7 @@ struct barid_session {
     uint64_t now, started; /* ms, as the embedder says */
     uint64_t wait_start;   /* of the line, header, handshake or silence being waited for */
     uint64_t window_start, window_octets; /* minimum rate of message octets */
-    bool rewait;           /* something was completed: the wait begins anew */
+    bool rewait;                          /* something was completed: the wait begins anew */
 };
 
 /* A command line, cut. */
@@ -113,7 +113,7 @@ struct command {
 
 extern const barid_limits session_limits;
 /* A limit of the configuration, or its default. */
-#define SESSION_LIMIT(s, field)                                                            \
+#define SESSION_LIMIT(s, field)                                                                \
     ((s)->config->limits.field != 0 ? (s)->config->limits.field : session_limits.field)
 
 static inline bool is_lmtp(const struct barid_session *s)
@@ -148,7 +148,8 @@ void session_enter(struct barid_session *s, enum session_phase phase);
 
 /* --- ending (session_close.c) --- */
 
-/* Close as soon as no event is unanswered, with the reply unless it is NONE. The first reason wins. */
+/* Close as soon as no event is unanswered, with the reply unless it is NONE. The first reason
+ * wins. */
 void session_close(struct barid_session *s, enum barid_close_reason reason,
                    enum barid_reply_id row);
 void session_close_now(struct barid_session *s); /* what session_close announced */

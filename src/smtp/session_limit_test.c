@@ -20,8 +20,9 @@ static void test_lines(void **state)
           "C: NOOP 789012345678901234567890123456789012345678901234567890123\nS: 250 2.0.0 Ok\n"
           "C: NOOP 78901234567890123456789012345678901234567890123456789012\nS: 250 2.0.0 Ok\n"
           "C: NOOP 7890123456789012345678901234567890123456789012345678901234\n" TOO_LONG
-          "Z: 64 x\nR: \\r\\n\n" TOO_LONG "Z: 63 x\nR: \\r\\n\n" TOO_LONG "Z: 5000 x\nC: \n" TOO_LONG
-          "Z: 62 \\n\nR: x\\r\\n\n" TOO_LONG "Z: 100 \\r\nR: \\n\n" TOO_LONG QUIT);
+          "Z: 64 x\nR: \\r\\n\n" TOO_LONG "Z: 63 x\nR: \\r\\n\n" TOO_LONG
+          "Z: 5000 x\nC: \n" TOO_LONG "Z: 62 \\n\nR: x\\r\\n\n" TOO_LONG
+          "Z: 100 \\r\nR: \\n\n" TOO_LONG QUIT);
 }
 
 static void test_counts(void **state)
@@ -31,17 +32,21 @@ static void test_counts(void **state)
           "C: FOO\nS: 500 5.5.2 Command not recognized\nC: NOOP\nC: NOOP\n"
           "S: 421 4.7.0 mx.example closing: too many errors\n");
     check("O: errors=1\n" GREETING "C: FOO\nS: 500 5.5.2 Command not recognized\n" QUIT);
-    check("O: commands=2\n" GREETING "C: NOOP\nC: NOOP\nC: NOOP\nS: 250 2.0.0 Ok\nS: 250 2.0.0 Ok\n"
+    check("O: commands=2\n" GREETING
+          "C: NOOP\nC: NOOP\nC: NOOP\nS: 250 2.0.0 Ok\nS: 250 2.0.0 Ok\n"
           "S: 421 4.7.0 mx.example closing: too many commands\n");
-    check("O: noops=2\n" GREETING HELO "C: NOOP\nS: 250 2.0.0 Ok\n" MAIL "C: NOOP\nS: 250 2.0.0 Ok\n" RSET
+    check("O: noops=2\n" GREETING HELO "C: NOOP\nS: 250 2.0.0 Ok\n" MAIL
+          "C: NOOP\nS: 250 2.0.0 Ok\n" RSET
           "C: NOOP\nS: 421 4.7.0 mx.example closing: too many commands\n");
     /* RFC 5321 4.5.3.1.10; and no error of the client's that would end the session. */
     check("O: recipients=1 errors=1\n" GREETING HELO MAIL RCPT
           "C: RCPT TO:<c@y.example>\nS: 452 4.5.3 Too many recipients\n"
-          "C: RCPT TO:<c@y.example>\nS: 452 4.5.3 Too many recipients\nC: DATA\n" GO MESSAGE QUEUED QUIT);
+          "C: RCPT TO:<c@y.example>\nS: 452 4.5.3 Too many recipients\nC: DATA\n" GO MESSAGE
+              QUEUED QUIT);
     check("O: transactions=1\n" GREETING HELO MAIL RSET
           "C: MAIL FROM:<a@x.example>\nS: 421 4.7.0 mx.example closing: too many commands\n");
-    check("O: transactions=7 recipients=3 message=99\n" GREETING "C: EHLO c\nS: 250-mx.example\n"
+    check("O: transactions=7 recipients=3 message=99\n" GREETING
+          "C: EHLO c\nS: 250-mx.example\n"
           "S: 250-PIPELINING\nS: 250-SIZE 99\nS: 250-8BITMIME\nS: 250-SMTPUTF8\n"
           "S: 250-ENHANCEDSTATUSCODES\nS: 250-CHUNKING\nS: 250-BINARYMIME\n"
           "S: 250-LIMITS RCPTMAX=3 MAILMAX=7\nS: 250-PRDR\nS: 250 HELP\n");
@@ -51,13 +56,15 @@ static void test_command_deadline(void **state)
 {
     (void)state;
     check(GREETING "W: 299999\nC: NOOP\nS: 250 2.0.0 Ok\nW: 299999\nR: NOOP\nW: 1\n" TIMEOUT
-          "L: connect\\nnoop verb=NOOP\\ndisconnect timeout\n");
+                   "L: connect\\nnoop verb=NOOP\\ndisconnect timeout\n");
     /* Dribbling does not help. */
-    check("O: command_ms=100\n" GREETING "R: N\nW: 50\nR: O\nW: 49\nR: O\nW: 1\n" TIMEOUT "L: connect\\ndisconnect timeout\n");
+    check("O: command_ms=100\n" GREETING "R: N\nW: 50\nR: O\nW: 49\nR: O\nW: 1\n" TIMEOUT
+          "L: connect\\ndisconnect timeout\n");
     check("O: session_ms=100\n" GREETING "W: 60\nC: NOOP\nS: 250 2.0.0 Ok\nW: 39\nC: NOOP\n"
           "S: 250 2.0.0 Ok\nW: 1\n" TIMEOUT);
     check("O: implicit_tls tls_ms=100\nW: 99\nL: connect\nW: 1\nL: disconnect timeout\n");
-    check("O: auth plain_auth command_ms=100\n" GREETING "C: AUTH LOGIN\nS: 334 VXNlcm5hbWU6\nW: 100\n" TIMEOUT);
+    check("O: auth plain_auth command_ms=100\n" GREETING
+          "C: AUTH LOGIN\nS: 334 VXNlcm5hbWU6\nW: 100\n" TIMEOUT);
 }
 
 #define IN_DATA GREETING HELO MAIL RCPT "C: DATA\n" GO
@@ -65,19 +72,24 @@ static void test_command_deadline(void **state)
 static void test_data_deadlines(void **state)
 {
     (void)state;
-    check("O: no_events data_idle_ms=100\n" IN_DATA "W: 99\nC: x\nW: 99\nC: x\nW: 100\n" TIMEOUT);
-    check("O: no_events data_min_rate=10 data_rate_window_ms=1000\n" IN_DATA "W: 500\nC: 12345678\nW: 500\n"
-          "W: 999\nC: 1234567\nW: 1\nS: 421 4.4.2 mx.example closing: data arrives too slowly\n");
-    check("O: no_events data_idle_ms=100\n" GREETING HELO MAIL RCPT "C: BDAT 10\nR: abc\nW: 100\n" TIMEOUT);
+    check("O: no_events data_idle_ms=100\n" IN_DATA
+          "W: 99\nC: x\nW: 99\nC: x\nW: 100\n" TIMEOUT);
+    check(
+        "O: no_events data_min_rate=10 data_rate_window_ms=1000\n" IN_DATA
+        "W: 500\nC: 12345678\nW: 500\n"
+        "W: 999\nC: 1234567\nW: 1\nS: 421 4.4.2 mx.example closing: data arrives too slowly\n");
+    check("O: no_events data_idle_ms=100\n" GREETING HELO MAIL RCPT
+          "C: BDAT 10\nR: abc\nW: 100\n" TIMEOUT);
 }
 
 static void test_stop(void **state)
 {
     (void)state;
 #define STOPPED "S: 421 4.3.2 mx.example closing: shutting down\n"
-    check(GREETING HELO "P: soft\n" STOPPED "L: connect\\nhelo verb=HELO arg=c\\ndisconnect shutdown\n");
-    check("O: no_events\n" GREETING HELO MAIL "P: soft\n" RCPT "C: DATA\n" GO MESSAGE QUEUED "C: NOOP\n" STOPPED
-          "L: commit 20\n");
+    check(GREETING HELO "P: soft\n" STOPPED
+                        "L: connect\\nhelo verb=HELO arg=c\\ndisconnect shutdown\n");
+    check("O: no_events\n" GREETING HELO MAIL "P: soft\n" RCPT "C: DATA\n" GO MESSAGE QUEUED
+          "C: NOOP\n" STOPPED "L: commit 20\n");
     check("O: no_events\n" GREETING HELO MAIL "P: soft\n" RSET STOPPED);
     check("O: no_events\n" IN_DATA "P: force\n" STOPPED);
     check("O: implicit_tls\nP: soft\nL: connect\\ndisconnect shutdown\n");
@@ -133,8 +145,10 @@ struct peer {
 static void peer_init(struct peer *p, uint64_t events)
 {
     *p = (struct peer){.c.mem = {count_malloc, count_realloc, count_free, &p->c}};
-    p->config = (barid_session_config){.size = sizeof(p->config), .hostname = BARID_S("mx.example"),
-        .extensions = BARID_EXT_DEFAULT, .events = events};
+    p->config = (barid_session_config){.size = sizeof(p->config),
+                                       .hostname = BARID_S("mx.example"),
+                                       .extensions = BARID_EXT_DEFAULT,
+                                       .events = events};
 }
 
 static void peer_open(struct peer *p)
@@ -191,7 +205,8 @@ static void test_message_memory(void **state)
         while (barid_session_next(p.s, &p.event) == 1)
             assert_int_equal(barid_session_answer(p.s, p.event.token, &v), 0);
     }
-    /* One chunk, what one feed leaves, the transaction; doubling buffers at worst twice that. */
+    /* One chunk, what one feed leaves, the transaction; doubling buffers at worst twice that.
+     */
     assert_true(p.c.most < 220000);
     barid_session_del(&p.s);
     assert_int_equal(p.c.now, 0);
@@ -233,13 +248,15 @@ static void test_unread_output(void **state)
     p.config.limits.output = 100;
     p.config.limits.pipelined = 100;
     peer_open(&p);
-    peer_says(&p, "NOOP\r\nNOOP\r\nNOOP\r\nNOOP\r\nNOOP\r\nNOOP\r\nNOOP\r\nNOOP\r\nNOOP\r\nNOOP\r\n"
-                  "NOOP\r\nNOOP\r\nNOOP\r\nNOOP\r\nNOOP\r\nNOOP\r\nNOOP\r\nNOOP\r\nNOOP\r\nNOOP\r\n"
-                  "NOOP\r\nNOOP\r\nNOOP\r\nNOOP\r\nNOOP\r\nNOOP\r\nNOOP\r\nNOOP\r\n");
+    peer_says(&p,
+              "NOOP\r\nNOOP\r\nNOOP\r\nNOOP\r\nNOOP\r\nNOOP\r\nNOOP\r\nNOOP\r\nNOOP\r\nNOOP\r\n"
+              "NOOP\r\nNOOP\r\nNOOP\r\nNOOP\r\nNOOP\r\nNOOP\r\nNOOP\r\nNOOP\r\nNOOP\r\nNOOP\r\n"
+              "NOOP\r\nNOOP\r\nNOOP\r\nNOOP\r\nNOOP\r\nNOOP\r\nNOOP\r\nNOOP\r\n");
     assert_int_equal(barid_session_wants(p.s), BARID_WANT_WRITE);
     for (n = 0; (barid_session_wants(p.s) & BARID_WANT_WRITE) != 0;)
         n += peer_reads(&p);
-    assert_int_equal(n, strlen("220 mx.example ESMTP Barid\r\n") + 28 * strlen("250 2.0.0 Ok\r\n"));
+    assert_int_equal(n, strlen("220 mx.example ESMTP Barid\r\n") +
+                            28 * strlen("250 2.0.0 Ok\r\n"));
     assert_int_equal(barid_session_wants(p.s), BARID_WANT_READ);
     /* One who never reads is dropped in the end. */
     peer_says(&p, "NOOP\r\n");
@@ -298,9 +315,9 @@ static void test_bad_config(void **state)
     barid_replies replies = {0};
 
     (void)state;
-#define BAD(change)                                                                        \
-    peer_init(&p, 0);                                                                      \
-    change;                                                                                \
+#define BAD(change)                                                                            \
+    peer_init(&p, 0);                                                                          \
+    change;                                                                                    \
     assert_int_equal(barid_session_new(&p.s, &p.config, NULL, NULL, 0), BARID_EINVALID)
     BAD(p.config.size = 0);
     BAD(p.config.hostname.n = 0);
@@ -321,7 +338,8 @@ static void test_catalogue(void **state)
     size_t n;
 
     (void)state;
-    replies.row[BARID_REPLY_GREETING] = (barid_reply){220, {NULL, 0}, BARID_S("%h 100% %s ready")};
+    replies.row[BARID_REPLY_GREETING] =
+        (barid_reply){220, {NULL, 0}, BARID_S("%h 100% %s ready")};
     peer_init(&p, 0);
     p.config.replies = &replies;
     peer_open(&p);
@@ -334,12 +352,18 @@ static void test_catalogue(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_lines),          cmocka_unit_test(test_counts),
-        cmocka_unit_test(test_command_deadline), cmocka_unit_test(test_data_deadlines),
-        cmocka_unit_test(test_stop),           cmocka_unit_test(test_idle_memory),
-        cmocka_unit_test(test_message_memory), cmocka_unit_test(test_backpressure),
-        cmocka_unit_test(test_unread_output),  cmocka_unit_test(test_late_answer_and_time),
-        cmocka_unit_test(test_force_with_open_event), cmocka_unit_test(test_bad_config),
+        cmocka_unit_test(test_lines),
+        cmocka_unit_test(test_counts),
+        cmocka_unit_test(test_command_deadline),
+        cmocka_unit_test(test_data_deadlines),
+        cmocka_unit_test(test_stop),
+        cmocka_unit_test(test_idle_memory),
+        cmocka_unit_test(test_message_memory),
+        cmocka_unit_test(test_backpressure),
+        cmocka_unit_test(test_unread_output),
+        cmocka_unit_test(test_late_answer_and_time),
+        cmocka_unit_test(test_force_with_open_event),
+        cmocka_unit_test(test_bad_config),
         cmocka_unit_test(test_catalogue),
     };
 

@@ -1,4 +1,5 @@
-/* smtp/session_message_test.c: DATA and BDAT: what ends a message, what refuses it, what is seen. */
+/* smtp/session_message_test.c: DATA and BDAT: what ends a message, what refuses it, what is
+ * seen. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -10,15 +11,14 @@
 #include "smtp/session_lines_testing.h"
 
 #define START "O: no_events\n" GREETING HELO MAIL RCPT "C: DATA\n" GO
-#define BARE                                                                               \
-    "S: 550 5.6.11 Bare <CR> or <LF> in the message: lines must end with <CR><LF>\n"
+#define BARE  "S: 550 5.6.11 Bare <CR> or <LF> in the message: lines must end with <CR><LF>\n"
 
 static void test_bare_newlines(void **state)
 {
     static const char *const bad[] = {
-        "\\n.\\n",     "\\r.\\r",     "\\n.\\r\\n",     "\\r\\n.\\n",     "\\r\\n.\\r",
-        "\\r.\\r\\n",  "\\n\\n.\\n\\n", "\\r\\r.\\r\\r\\n", "\\r\\n.\\r\\r\\n", "x\\ny",
-        "x\\ry",       "x\\r\\ry",
+        "\\n.\\n",          "\\r.\\r",    "\\n.\\r\\n",    "\\r\\n.\\n",
+        "\\r\\n.\\r",       "\\r.\\r\\n", "\\n\\n.\\n\\n", "\\r\\r.\\r\\r\\n",
+        "\\r\\n.\\r\\r\\n", "x\\ny",      "x\\ry",         "x\\r\\ry",
     };
 
     (void)state;
@@ -27,19 +27,20 @@ static void test_bare_newlines(void **state)
 
         /* In the body, and as the smuggled commands would have it, all of it is one message. */
         strcpy(p, bad[i]);
-        strcat(p, "MAIL FROM:<evil@x.example>\\r\\nRCPT TO:<b@y.example>\\r\\n.\\r\\n\n" BARE QUIT
-                  "L: \n");
+        strcat(p,
+               "MAIL FROM:<evil@x.example>\\r\\nRCPT TO:<b@y.example>\\r\\n.\\r\\n\n" BARE QUIT
+               "L: \n");
         check(text);
     }
     check(START "R: a\\nb: c\\r\\n\\r\\nbody\\r\\n.\\r\\n\n" BARE QUIT "L: \n");
     check(START "R: \\n.\\r\\n.\\r\\n\n" BARE QUIT "L: \n");
 }
 
-#define EVENTS_START GREETING HELO MAIL RCPT "C: DATA\n" GO "L: connect\\nhelo verb=HELO arg=c\\n"  \
-    "mail arg=FROM:<a@x.example> <a@x.example>\\n"                                          \
-    "rcpt arg=TO:<b@y.example> <b@y.example> 0\\ndata\n"
-#define AFTER(size)                                                                        \
-    "message " size "\\nrecipient <b@y.example> 0\\ncommit " size "\n"
+#define EVENTS_START                                                                           \
+    GREETING HELO MAIL RCPT "C: DATA\n" GO "L: connect\\nhelo verb=HELO arg=c\\n"              \
+                            "mail arg=FROM:<a@x.example> <a@x.example>\\n"                     \
+                            "rcpt arg=TO:<b@y.example> <b@y.example> 0\\ndata\n"
+#define AFTER(size) "message " size "\\nrecipient <b@y.example> 0\\ncommit " size "\n"
 
 static void test_normalise(void **state)
 {
@@ -59,9 +60,9 @@ static void test_shapes(void **state)
     check(EVENTS_START "R: abc\\r\\n.\\r\\n\n" QUEUED "L: headers 5:abc|\\n" AFTER("5"));
     check(EVENTS_START "R: \\r\\n.\\r\\n\n" QUEUED "L: headers 0: blank\\n" AFTER("2"));
     check(EVENTS_START "R: \\r\\n...\\r\\n.a\\r\\n..\\r\\n.\\r\\n\n" QUEUED
-          "L: headers 0: blank\\nbody 10:..|a|.| last\\n" AFTER("12"));
+                       "L: headers 0: blank\\nbody 10:..|a|.| last\\n" AFTER("12"));
     check(EVENTS_START "R: ..x: y\\r\\n.z\\r\\n\\r\\n.\\r\\n\n" QUEUED
-          "L: headers 10:.x: y|z| blank\\n" AFTER("12"));
+                       "L: headers 10:.x: y|z| blank\\n" AFTER("12"));
 }
 
 static void test_chunks_are_exact(void **state)
@@ -69,9 +70,10 @@ static void test_chunks_are_exact(void **state)
     (void)state;
     /* A full chunk that is the last says so; one octet more makes another. */
     check(EVENTS_START "R: \\r\\n\nZ: 65534 x\nR: \\r\\n.\\r\\n\n" QUEUED
-          "L: headers 0: blank\\nbody 65536:648e08d5 last\\n" AFTER("65538"));
+                       "L: headers 0: blank\\nbody 65536:648e08d5 last\\n" AFTER("65538"));
     /* The boundary between CR and LF. */
-    check(EVENTS_START "R: \\r\\n\nZ: 65535 x\nR: \\r\\nyy\\r\\n.\\r\\n\n" QUEUED
+    check(EVENTS_START
+          "R: \\r\\n\nZ: 65535 x\nR: \\r\\nyy\\r\\n.\\r\\n\n" QUEUED
           "L: headers 0: blank\\nbody 65536:52354112\\nbody 5:<LF>yy| last\\n" AFTER("65543"));
 }
 
@@ -83,7 +85,8 @@ static void test_big_body(void **state)
     (void)state;
     p += strlen(strcpy(p, "O: no_events\n" GREETING HELO MAIL RCPT "C: DATA\n" GO));
     for (unsigned i = 0; i < 5000; i++)
-        p += strlen(strcpy(p, i % 7 == 0 ? "C: ..a line with a dot\n" : "C: a line of a body\n"));
+        p += strlen(
+            strcpy(p, i % 7 == 0 ? "C: ..a line with a dot\n" : "C: a line of a body\n"));
     strcpy(p, "C: .\n" QUEUED "L: commit 91430\n");
     check(text);
 }
@@ -98,7 +101,8 @@ static void test_limits(void **state)
           "S: 552 5.3.4 Message header exceeds the limit of 8 octets\n" QUIT);
     check("O: data_line=5\n" START "R: 12345\\r\\n\\r\\n123456\\r\\n.\\r\\n\n"
           "S: 552 5.6.0 Message line exceeds the limit of 5 octets\n" QUIT);
-    check("O: data_line=5\n" START "R: 12345\\r\\n\\r\\n12345\\r\\n..234\\r\\n.\\r\\n\n" QUEUED QUIT);
+    check("O: data_line=5\n" START
+          "R: 12345\\r\\n\\r\\n12345\\r\\n..234\\r\\n.\\r\\n\n" QUEUED QUIT);
     /* One who goes on after a refusal is not read for ever. */
     check("O: message=10\n" START "R: 0123456789\\r\\nabcdefghij\\r\\nklmn\n"
           "S: 552 5.3.4 Message size exceeds the limit of 10 octets\n"
@@ -108,12 +112,12 @@ static void test_limits(void **state)
 static void test_bdat(void **state)
 {
     (void)state;
-    check(GREETING HELO MAIL RCPT "C: BDAT 6\nR: A: b\\r\\n\nS: 250 2.0.0 6 octets received\n"
+    check(GREETING HELO MAIL RCPT
+          "C: BDAT 6\nR: A: b\\r\\n\nS: 250 2.0.0 6 octets received\n"
           "C: BDAT 0\nS: 250 2.0.0 0 octets received\n"
           "C: DATA\nS: 503 5.5.1 Bad sequence of commands: BDAT has begun\n"
           "C: RCPT TO:<b@y.example>\nS: 503 5.5.1 Bad sequence of commands: BDAT has begun\n"
-          "C: BDAT 8 last\nR: \\r\\n.\\r\\n.\\r\\n\nC: NOOP\n" QUEUED
-          "S: 250 2.0.0 Ok\n" QUIT
+          "C: BDAT 8 last\nR: \\r\\n.\\r\\n.\\r\\n\nC: NOOP\n" QUEUED "S: 250 2.0.0 Ok\n" QUIT
           "L: connect\\nhelo verb=HELO arg=c\\nmail arg=FROM:<a@x.example> <a@x.example>\\n"
           "rcpt arg=TO:<b@y.example> <b@y.example> 0\\ndata bdat\\nheaders 6:A: b| blank\\n"
           "body 6:.|.| last\\nmessage 14\\nrecipient <b@y.example> 0\\ncommit 14\\n"
@@ -126,16 +130,18 @@ static void test_bdat(void **state)
 static void test_bdat_out_of_place(void **state)
 {
     (void)state;
-    check(GREETING "C: BDAT 6\nR: QUIT\\r\\n\nS: 503 5.5.1 Bad sequence of commands: HELO first\n" HELO
-          "C: BDAT 6 LAST\nR: QUIT\\r\\n\nS: 503 5.5.1 Bad sequence of commands: MAIL first\n" MAIL
-          "C: BDAT 6 LAST\nR: QUIT\\r\\n\nS: 503 5.5.1 Bad sequence of commands: RCPT first\n" QUIT);
+    check(GREETING
+          "C: BDAT 6\nR: QUIT\\r\\n\nS: 503 5.5.1 Bad sequence of commands: HELO first\n" HELO
+          "C: BDAT 6 LAST\nR: QUIT\\r\\n\nS: 503 5.5.1 Bad sequence of commands: MAIL "
+          "first\n" MAIL "C: BDAT 6 LAST\nR: QUIT\\r\\n\nS: 503 5.5.1 Bad sequence of "
+                         "commands: RCPT first\n" QUIT);
     check("O: no_chunking\n" GREETING HELO MAIL RCPT
           "C: BDAT 6 LAST\nR: QUIT\\r\\n\nS: 502 5.5.1 Command not implemented\n" QUIT);
     /* Without a size nobody knows what is a command. */
     check(GREETING HELO "C: BDAT x\nC: NOOP\nS: 501 5.5.4 Syntax error: BDAT size [LAST]\n"
-          "L: connect\\nhelo verb=HELO arg=c\\ndisconnect errors\n");
+                        "L: connect\\nhelo verb=HELO arg=c\\ndisconnect errors\n");
     check(GREETING HELO "C: BDAT 5 FIRST\nS: 501 5.5.4 Syntax error: BDAT size [LAST]\n"
-          "L: connect\\nhelo verb=HELO arg=c\\ndisconnect errors\n");
+                        "L: connect\\nhelo verb=HELO arg=c\\ndisconnect errors\n");
     check("O: no_events\n" GREETING HELO "C: BDAT 99999999999999999999\n"
           "S: 501 5.5.4 Syntax error: BDAT size [LAST]\n");
     check("O: message=10\n" GREETING HELO "C: BDAT 11\nR: 01234567890\n"
@@ -147,15 +153,17 @@ static void test_bdat_bare(void **state)
     (void)state;
     check("O: no_events\n" GREETING HELO MAIL RCPT "C: BDAT 3\nR: a\\nb\n" BARE
           "C: BDAT 3\nR: abc\nS: 503 5.5.1 Transaction failed by an earlier chunk: RSET first\n"
-          "C: BDAT 3 LAST\nR: abc\nS: 503 5.5.1 Transaction failed by an earlier chunk: RSET first\n"
+          "C: BDAT 3 LAST\nR: abc\nS: 503 5.5.1 Transaction failed by an earlier chunk: RSET "
+          "first\n"
           "C: MAIL FROM:<a@x.example>\n"
           "S: 503 5.5.1 Bad sequence of commands: a transaction is under way\n"
           "C: RSET\nS: 250 2.0.0 Ok\n" MAIL RCPT "C: BDAT 2 LAST\nR: a\\r\n" BARE MAIL RCPT
           /* CR and LF in two chunks are a line end. */
-          "C: BDAT 2\nR: a\\r\nS: 250 2.0.0 2 octets received\nC: BDAT 1 LAST\nR: \\n\n" QUEUED QUIT);
-    check("O: normalise\n" EVENTS_START "C: .\n" QUEUED
-          "L: headers 0:\\n" AFTER("0")
-          MAIL RCPT "C: BDAT 5 LAST\nR: \\r\\na\\nb\n" QUEUED MAIL RCPT "C: BDAT 4 LAST\nR: \\r\\na\\r\n" QUEUED
+          "C: BDAT 2\nR: a\\r\nS: 250 2.0.0 2 octets received\nC: BDAT 1 LAST\nR: \\n\n" QUEUED
+              QUIT);
+    check("O: normalise\n" EVENTS_START "C: .\n" QUEUED "L: headers 0:\\n" AFTER("0") MAIL RCPT
+          "C: BDAT 5 LAST\nR: \\r\\na\\nb\n" QUEUED MAIL RCPT
+          "C: BDAT 4 LAST\nR: \\r\\na\\r\n" QUEUED
           "L: mail arg=FROM:<a@x.example> <a@x.example>\\n"
           "rcpt arg=TO:<b@y.example> <b@y.example> 0\\ndata bdat\\nheaders 0: blank\\n"
           "body 4:a|b last\\nmessage 6\\nrecipient <b@y.example> 0\\ncommit 6\\n"
@@ -167,7 +175,8 @@ static void test_bdat_bare(void **state)
 static void test_binary(void **state)
 {
     (void)state;
-    check(GREETING EHLO "C: MAIL FROM:<a@x.example> BODY=BINARYMIME\nS: 250 2.1.0 Sender ok\n" RCPT
+    check(GREETING EHLO
+          "C: MAIL FROM:<a@x.example> BODY=BINARYMIME\nS: 250 2.1.0 Sender ok\n" RCPT
           "C: DATA\nS: 503 5.5.1 BODY=BINARYMIME needs BDAT\n"
           "L: connect\\nhelo verb=EHLO arg=client.example\\n"
           "mail arg=FROM:<a@x.example> BODY=BINARYMIME <a@x.example>\\n"
@@ -176,7 +185,8 @@ static void test_binary(void **state)
           "L: data bdat\\nheaders 7:A<LF>B<CR>C| blank\\nbody 1:<CR> last\\n" AFTER("10"));
     check("O: no_events\n" GREETING EHLO
           "C: MAIL FROM:<a@x.example> BODY=BINARYMIME\nS: 250 2.1.0 Sender ok\n" RCPT
-          "C: BDAT 70004 LAST\nR: \\r\\n\nZ: 70000 \\n\nR: \\r\\r\n" QUEUED "L: commit 70004\n");
+          "C: BDAT 70004 LAST\nR: \\r\\n\nZ: 70000 \\n\nR: \\r\\r\n" QUEUED
+          "L: commit 70004\n");
 }
 
 static void test_eof(void **state)
@@ -184,10 +194,12 @@ static void test_eof(void **state)
     (void)state;
     /* A message in receipt is dropped; commands that came whole are carried out. */
     check(EVENTS_START "C: Subject: x\nE:\nL: disconnect peer\n");
-    check(GREETING HELO MAIL RCPT "C: BDAT 5\nR: abc\nE:\n"
+    check(GREETING HELO MAIL RCPT
+          "C: BDAT 5\nR: abc\nE:\n"
           "L: connect\\nhelo verb=HELO arg=c\\nmail arg=FROM:<a@x.example> <a@x.example>\\n"
           "rcpt arg=TO:<b@y.example> <b@y.example> 0\\ndata bdat\\ndisconnect peer\n");
-    check("O: no_events\n" GREETING HELO MAIL RCPT "C: DATA\n" GO MESSAGE QUEUED "E:\nL: commit 20\n");
+    check("O: no_events\n" GREETING HELO MAIL RCPT "C: DATA\n" GO MESSAGE QUEUED
+          "E:\nL: commit 20\n");
 }
 
 int main(void)

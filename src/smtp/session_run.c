@@ -2,8 +2,8 @@
  * smtp/session_run.c: the step loop of a session and its input. Knows no verbs.
  *
  * The loop goes on until an event waits for the embedder, input runs out, output is over its
- * limit, or the session is closed. Nothing recurses: a step or an act only notes what comes next.
- * At the end of each loop the input that is left is made the session's own.
+ * limit, or the session is closed. Nothing recurses: a step or an act only notes what comes
+ * next. At the end of each loop the input that is left is made the session's own.
  *
  * Output over its limit pauses parsing until the peer reads. Not so after eof: then nobody may
  * read any more, and what is left to parse is bounded by what was buffered.
@@ -14,7 +14,8 @@
 #include "smtp/session_int.h"
 #include "smtp/steps.h"
 
-/* Input memory kept for reuse within a transaction; more is given back as soon as it is empty. */
+/* Input memory kept for reuse within a transaction; more is given back as soon as it is empty.
+ */
 #define INPUT_KEEP 4096
 
 static bool step_wait(struct barid_session *s)
@@ -24,10 +25,11 @@ static bool step_wait(struct barid_session *s)
 }
 
 static bool (*const steps[SESSION_PHASES])(struct barid_session *) = {
-    [PHASE_PROXY] = step_proxy, [PHASE_CONNECT] = step_connect, [PHASE_TLS] = step_wait,
-    [PHASE_COMMAND] = step_command, [PHASE_AUTH] = step_auth, [PHASE_DATA] = step_data,
-    [PHASE_CHUNK] = step_chunk, [PHASE_SKIP] = step_skip, [PHASE_MESSAGE] = step_message,
-    [PHASE_CLOSED] = step_wait,
+    [PHASE_PROXY] = step_proxy,     [PHASE_CONNECT] = step_connect,
+    [PHASE_TLS] = step_wait,        [PHASE_COMMAND] = step_command,
+    [PHASE_AUTH] = step_auth,       [PHASE_DATA] = step_data,
+    [PHASE_CHUNK] = step_chunk,     [PHASE_SKIP] = step_skip,
+    [PHASE_MESSAGE] = step_message, [PHASE_CLOSED] = step_wait,
 };
 
 barid_slice session_input(const struct barid_session *s)

@@ -10,7 +10,7 @@
 #include "base/slice.h"
 #include "base/testing.h"
 
-#define VERDICTS_MAX 32
+#define VERDICTS_MAX  32
 #define LINE_TEXT_MAX 1024
 
 struct script_verdict {
@@ -44,8 +44,8 @@ static void fail(struct script *x, const char *what, barid_slice a, barid_slice 
     if (!x->r->ok || x->mode->mem != NULL)
         return;
     x->r->ok = false;
-    snprintf(x->r->why, sizeof(x->r->why), "%s: got \"%.*s\", expected \"%.*s\"", what, (int)a.n,
-             a.p != NULL ? a.p : "", (int)b.n, b.p != NULL ? b.p : "");
+    snprintf(x->r->why, sizeof(x->r->why), "%s: got \"%.*s\", expected \"%.*s\"", what,
+             (int)a.n, a.p != NULL ? a.p : "", (int)b.n, b.p != NULL ? b.p : "");
     if (getenv("SCRIPT_VERBOSE") != NULL)
         fprintf(stderr, "%s\n--- got\n%.*s\n--- expected\n%.*s\n", what, (int)a.n,
                 a.p != NULL ? a.p : "", (int)b.n, b.p != NULL ? b.p : "");
@@ -63,11 +63,18 @@ struct flag {
     const char *name;
     size_t at;
 };
-#define FLAG(name, field) {name, offsetof(barid_session_config, field)}
+#define FLAG(name, field)                                                                      \
+    {                                                                                          \
+        name, offsetof(barid_session_config, field)                                            \
+    }
 static const struct flag flags[] = {
-    FLAG("tls_required", tls_required), FLAG("auth_required", auth_required),
-    FLAG("proxy", proxy), FLAG("implicit_tls", implicit_tls), FLAG("xclient", xclient),
-    FLAG("plain_auth", plain_auth_without_tls), FLAG("no_helo_needed", switches.no_helo_needed),
+    FLAG("tls_required", tls_required),
+    FLAG("auth_required", auth_required),
+    FLAG("proxy", proxy),
+    FLAG("implicit_tls", implicit_tls),
+    FLAG("xclient", xclient),
+    FLAG("plain_auth", plain_auth_without_tls),
+    FLAG("no_helo_needed", switches.no_helo_needed),
     FLAG("second_helo_refused", switches.second_helo_refused),
     FLAG("lenient_paths", switches.lenient_paths),
     FLAG("no_enhanced_codes", switches.no_enhanced_codes),
@@ -76,15 +83,33 @@ static const struct flag flags[] = {
     FLAG("strict_helo_name", switches.strict_helo_name),
 };
 
-#define LIMIT(field) {#field, offsetof(barid_limits, field), sizeof(((barid_limits *)0)->field)}
+#define LIMIT(field)                                                                           \
+    {                                                                                          \
+#field, offsetof(barid_limits, field), sizeof(((barid_limits *)0)->field)              \
+    }
 static const struct {
     const char *name;
     size_t at, size;
 } limits[] = {
-    LIMIT(line), LIMIT(auth_line), LIMIT(data_line), LIMIT(commands), LIMIT(errors),
-    LIMIT(auth_failures), LIMIT(noops), LIMIT(recipients), LIMIT(transactions), LIMIT(pipelined),
-    LIMIT(output), LIMIT(header), LIMIT(message), LIMIT(command_ms), LIMIT(data_idle_ms),
-    LIMIT(data_min_rate), LIMIT(data_rate_window_ms), LIMIT(session_ms), LIMIT(proxy_ms),
+    LIMIT(line),
+    LIMIT(auth_line),
+    LIMIT(data_line),
+    LIMIT(commands),
+    LIMIT(errors),
+    LIMIT(auth_failures),
+    LIMIT(noops),
+    LIMIT(recipients),
+    LIMIT(transactions),
+    LIMIT(pipelined),
+    LIMIT(output),
+    LIMIT(header),
+    LIMIT(message),
+    LIMIT(command_ms),
+    LIMIT(data_idle_ms),
+    LIMIT(data_min_rate),
+    LIMIT(data_rate_window_ms),
+    LIMIT(session_ms),
+    LIMIT(proxy_ms),
     LIMIT(tls_ms),
 };
 
@@ -161,8 +186,8 @@ static const struct {
     const char *key;
     size_t at;
 } slices[] = {
-    {"enh=", offsetof(barid_verdict, enhanced)}, {"id=", offsetof(barid_verdict, id)},
-    {"user=", offsetof(barid_verdict, user)},    {"plain=", offsetof(barid_verdict, secret)},
+    {"enh=", offsetof(barid_verdict, enhanced)},    {"id=", offsetof(barid_verdict, id)},
+    {"user=", offsetof(barid_verdict, user)},       {"plain=", offsetof(barid_verdict, secret)},
     {"verifier=", offsetof(barid_verdict, secret)},
 };
 
@@ -274,7 +299,8 @@ static void log_event(struct script *x, const barid_event *e)
     log_slice(log, "verb", e->verb);
     log_slice(log, "arg", e->argument);
     if (e->path != NULL)
-        must(buf_fmt(log, " <%.*s>", (int)e->path->raw.n, e->path->raw.n ? e->path->raw.p : ""));
+        must(
+            buf_fmt(log, " <%.*s>", (int)e->path->raw.n, e->path->raw.n ? e->path->raw.p : ""));
     if (e->rcpt_params != NULL)
         must(buf_fmt(log, " %zu", e->rcpt_index));
     if (e->id == BARID_EVENT_HEADERS || e->id == BARID_EVENT_BODY)
@@ -370,7 +396,8 @@ static void step(struct script *x)
 
 static void feed(struct script *x, size_t n)
 {
-    char *copy = xalloc(n); /* alone in a block: a sanitizer sees what is read past it or after */
+    char *copy =
+        xalloc(n); /* alone in a block: a sanitizer sees what is read past it or after */
 
     memcpy(copy, x->input.p, n);
     buf_consume(&x->input, n);
@@ -381,7 +408,8 @@ static void feed(struct script *x, size_t n)
 static void feed_all(struct script *x)
 {
     for (unsigned idle = 0; x->input.len > 0 && idle < 1000; idle++) {
-        size_t n = x->mode->cut == 0 || x->mode->cut > x->input.len ? x->input.len : x->mode->cut;
+        size_t n =
+            x->mode->cut == 0 || x->mode->cut > x->input.len ? x->input.len : x->mode->cut;
         unsigned wants;
 
         step(x);
@@ -575,10 +603,12 @@ static void begin(struct script *x, const struct script_mode *mode, struct scrip
         .hostname = BARID_S("mx.example"),
         .events = UINT64_MAX,
         .extensions = BARID_EXT_DEFAULT,
-        .mechanisms = 1u << BARID_AUTH_PLAIN | 1u << BARID_AUTH_LOGIN | 1u << BARID_AUTH_CRAM_MD5 |
-                      1u << BARID_AUTH_SCRAM_SHA_1 | 1u << BARID_AUTH_SCRAM_SHA_256,
+        .mechanisms = 1u << BARID_AUTH_PLAIN | 1u << BARID_AUTH_LOGIN |
+                      1u << BARID_AUTH_CRAM_MD5 | 1u << BARID_AUTH_SCRAM_SHA_1 |
+                      1u << BARID_AUTH_SCRAM_SHA_256,
     };
-    x->peer = (barid_endpoint){.family = BARID_FAMILY_IPV4, .addr = {192, 0, 2, 1}, .port = 4242};
+    x->peer =
+        (barid_endpoint){.family = BARID_FAMILY_IPV4, .addr = {192, 0, 2, 1}, .port = 4242};
     rng_seeded_init(&x->rng, mode->seed);
     buf_init(&x->input, NULL, 0);
     buf_init(&x->expected, NULL, 0);
@@ -631,8 +661,9 @@ static const char *name_mode(const struct script_mode *m)
 {
     static char name[80];
 
-    snprintf(name, sizeof(name), "cut %zu%s%s seed %llu", m->cut, m->random_cuts ? " random" : "",
-             m->late ? " late" : "", (unsigned long long)m->seed);
+    snprintf(name, sizeof(name), "cut %zu%s%s seed %llu", m->cut,
+             m->random_cuts ? " random" : "", m->late ? " late" : "",
+             (unsigned long long)m->seed);
     return name;
 }
 
@@ -649,8 +680,8 @@ static bool check_mode(const char *text, const struct script_mode *mode,
     } else if (!slice_eq(buf_slice(&r.out), buf_slice(&first->out)) ||
                !slice_eq(buf_slice(&r.log), buf_slice(&first->log))) {
         ok = false;
-        snprintf(why, size, "[%s] differs from the whole run:\n%.*s", name_mode(mode), (int)r.log.len,
-                 r.log.p);
+        snprintf(why, size, "[%s] differs from the whole run:\n%.*s", name_mode(mode),
+                 (int)r.log.len, r.log.p);
     }
     script_result_deinit(&r);
     return ok;

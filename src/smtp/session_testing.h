@@ -3,18 +3,15 @@
  * One line per step; a line ends with '\n', and \r \n \0 \t \\ and \xHH in it are escapes.
  *
  *   O: WORD ...       options, before anything else: see the tables in session_testing.c
- *   V: EVENT[#N] KIND [code=] [enh=] [id=] [user=] [plain=] [verifier=] [hide=] [silent] [text=...]
- *                     a verdict for every, or the N-th, such event (1 is the first)
- *   C: LINE           the client sends LINE and CRLF
- *   R: TEXT           the client sends TEXT as it is
- *   Z: N X            the client sends N octets X
- *   S: LINE           the server must say LINE (compared at the next T, W, P, E and at the end)
- *   T:                the server must want a handshake now; it succeeds ("T: fail": fails)
- *   W: MS             time passes
- *   E:                the client closes
- *   P: soft|force     barid_session_stop
- *   F: TEXT           what is known must be TEXT: peer helo user mechanism tls name dest, "-" = none
- *   L: TEXT           the events so far must be TEXT (since the last L)
+ *   V: EVENT[#N] KIND [code=] [enh=] [id=] [user=] [plain=] [verifier=] [hide=] [silent]
+ * [text=...] a verdict for every, or the N-th, such event (1 is the first) C: LINE the client
+ * sends LINE and CRLF R: TEXT           the client sends TEXT as it is Z: N X            the
+ * client sends N octets X S: LINE           the server must say LINE (compared at the next T,
+ * W, P, E and at the end) T:                the server must want a handshake now; it succeeds
+ * ("T: fail": fails) W: MS             time passes E:                the client closes P:
+ * soft|force     barid_session_stop F: TEXT           what is known must be TEXT: peer helo
+ * user mechanism tls name dest, "-" = none L: TEXT           the events so far must be TEXT
+ * (since the last L)
  *
  * Verdicts that no V gives: commit is accepted with id Q, the rest continue.
  */
@@ -26,9 +23,9 @@
 #include "barid/session.h"
 
 struct script_mode {
-    size_t cut;           /* octets per feed; 0 = all that the dialogue has up to the next other step */
-    bool random_cuts;     /* 1..cut octets */
-    bool late;            /* answer only when the session takes no more input, or there is none */
+    size_t cut; /* octets per feed; 0 = all that the dialogue has up to the next other step */
+    bool random_cuts; /* 1..cut octets */
+    bool late;        /* answer only when the session takes no more input, or there is none */
     const barid_mem *mem; /* NULL = malloc; with it nothing is compared but the invariants */
     uint64_t seed;
 };

@@ -4,11 +4,10 @@
  * What is waited for, and how long:
  *   a PROXY header                proxy_ms since the connection
  *   a handshake                   tls_ms since it was asked for
- *   a command or AUTH line        command_ms since the last command was done, however many octets of
- *                                 the line came meanwhile; anew when replies have drained
- *   octets of a message           data_idle_ms since the last; and data_min_rate in each window
- *   a peer that reads, at the end command_ms since the close
- *   anything                      session_ms since the connection
+ *   a command or AUTH line        command_ms since the last command was done, however many
+ * octets of the line came meanwhile; anew when replies have drained octets of a message
+ * data_idle_ms since the last; and data_min_rate in each window a peer that reads, at the end
+ * command_ms since the close anything                      session_ms since the connection
  * While an event is unanswered only the session limit counts: the peer is not to blame. When it
  * passes then, the session closes after the answer.
  *

@@ -1,5 +1,5 @@
-/* smtp/steps.h: one step of each phase, for the loop in session_run.c. A step returns false when
- * it needs more input (or a handshake) to go on. */
+/* smtp/steps.h: one step of each phase, for the loop in session_run.c. A step returns false
+ * when it needs more input (or a handshake) to go on. */
 #ifndef SMTP_STEPS_H
 #define SMTP_STEPS_H
 

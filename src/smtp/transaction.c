@@ -30,7 +30,8 @@ void tx_del(struct transaction **tx)
     *tx = NULL;
 }
 
-/* Steps in which the text of a candidate grows: a line has a limit, so the waste has one too. */
+/* Steps in which the text of a candidate grows: a line has a limit, so the waste has one too.
+ */
 #define TEXT_STEP 128
 
 static bool fit_text(struct transaction *tx, struct recipient *rcpt, size_t n)

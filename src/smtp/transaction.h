@@ -37,7 +37,7 @@ struct transaction {
 
     struct recipient *first, **end; /* accepted ones in RCPT order */
     size_t count;
-    struct recipient *candidate;    /* of the last RCPT, unless it was accepted */
+    struct recipient *candidate; /* of the last RCPT, unless it was accepted */
 
     struct receiver rx;
     uint8_t stage;            /* enum tx_stage */
@@ -51,14 +51,14 @@ struct transaction {
 struct transaction *tx_new(const barid_mem *mem); /* NULL: out of memory */
 void tx_del(struct transaction **tx);             /* accepts NULL */
 
-/* A candidate with a copy of arg, else zeroed. One that was refused is used again, so that refused
- * RCPTs do not pile up. NULL: out of memory. */
+/* A candidate with a copy of arg, else zeroed. One that was refused is used again, so that
+ * refused RCPTs do not pile up. NULL: out of memory. */
 struct recipient *tx_candidate(struct transaction *tx, barid_slice arg);
 /* The candidate becomes a recipient. */
 void tx_accept_recipient(struct transaction *tx);
 
-/* Of the recipients asked about: how many are accepted, and the strongest refusal (5xx before 4xx,
- * then the first), or NULL. */
+/* Of the recipients asked about: how many are accepted, and the strongest refusal (5xx before
+ * 4xx, then the first), or NULL. */
 size_t tx_accepted(const struct transaction *tx);
 const struct outcome *tx_strongest_refusal(const struct transaction *tx);
 

@@ -1,9 +1,9 @@
 /*
  * smtp/verbs.c: from command lines to verbs. Knows which verb is legal where, not what it does.
  *
- * Each command gets exactly one reply (LMTP's and PRDR's final ones apart), in order. The limits on
- * commands, errors and idle commands are met by the first command over them, which gets 421 in
- * place of its own reply; QUIT is always heard.
+ * Each command gets exactly one reply (LMTP's and PRDR's final ones apart), in order. The
+ * limits on commands, errors and idle commands are met by the first command over them, which
+ * gets 421 in place of its own reply; QUIT is always heard.
  */
 #include "smtp/verbs.h"
 
@@ -13,7 +13,7 @@ enum verb_flags {
     VERB_SMTP = 1,
     VERB_LMTP = 2,
     VERB_BOTH = 3,
-    VERB_IDLE = 4,  /* does nothing for the mail: counted in a row */
+    VERB_IDLE = 4,   /* does nothing for the mail: counted in a row */
     VERB_ALWAYS = 8, /* also after a refused connection, and over every limit */
     VERB_OCTETS = 16 /* octets follow: it must see its argument even where it is refused */
 };
@@ -96,7 +96,8 @@ static bool within_limits(struct barid_session *s, const struct verb *verb)
         session_close(s, BARID_CLOSE_ERRORS, BARID_REPLY_TOO_MANY_ERRORS);
         return false;
     }
-    if (s->commands > SESSION_LIMIT(s, commands) || s->idle_commands > SESSION_LIMIT(s, noops)) {
+    if (s->commands > SESSION_LIMIT(s, commands) ||
+        s->idle_commands > SESSION_LIMIT(s, noops)) {
         session_close(s, BARID_CLOSE_ERRORS, BARID_REPLY_TOO_MANY_COMMANDS);
         return false;
     }
@@ -162,8 +163,8 @@ bool step_command(struct barid_session *s)
     if (!s->reader.draining)
         s->reader.wide = slice_starts_nocase(in, BARID_S("AUTH "));
     result = line_read(&s->reader, in,
-                       s->reader.wide ? SESSION_LIMIT(s, auth_line) : SESSION_LIMIT(s, line), &used,
-                       &line);
+                       s->reader.wide ? SESSION_LIMIT(s, auth_line) : SESSION_LIMIT(s, line),
+                       &used, &line);
     session_take(s, used);
     if (result == LINE_MORE)
         return false;

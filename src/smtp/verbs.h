@@ -1,6 +1,6 @@
 /*
- * smtp/verbs.h: the commands: which verb runs where, and one function per verb, each in its file.
- * A verb's function replies, or asks an event whose act replies.
+ * smtp/verbs.h: the commands: which verb runs where, and one function per verb, each in its
+ * file. A verb's function replies, or asks an event whose act replies.
  */
 #ifndef SMTP_VERBS_H
 #define SMTP_VERBS_H
@@ -9,12 +9,12 @@
 
 /* How far a session is, as far as verbs care. */
 enum verb_state {
-    STATE_NEW,     /* not greeted */
-    STATE_READY,   /* greeted, no transaction */
-    STATE_MAIL,    /* transaction without accepted recipient */
-    STATE_RCPT,    /* transaction with recipients */
-    STATE_CHUNKS,  /* BDAT has begun */
-    STATE_BROKEN,  /* a BDAT failed */
+    STATE_NEW,    /* not greeted */
+    STATE_READY,  /* greeted, no transaction */
+    STATE_MAIL,   /* transaction without accepted recipient */
+    STATE_RCPT,   /* transaction with recipients */
+    STATE_CHUNKS, /* BDAT has begun */
+    STATE_BROKEN, /* a BDAT failed */
     VERB_STATES
 };
 

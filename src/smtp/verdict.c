@@ -6,10 +6,10 @@
 const char *barid_verdict_name(enum barid_verdict_kind kind)
 {
     static const char *const names[BARID_VERDICT_KINDS] = {
-        [BARID_CONTINUE] = "continue",     [BARID_ACCEPT] = "accept",
-        [BARID_REJECT] = "reject",         [BARID_TEMPFAIL] = "tempfail",
-        [BARID_DISCARD] = "discard",       [BARID_QUARANTINE] = "quarantine",
-        [BARID_HOLD] = "hold",             [BARID_DISCONNECT] = "disconnect",
+        [BARID_CONTINUE] = "continue", [BARID_ACCEPT] = "accept",
+        [BARID_REJECT] = "reject",     [BARID_TEMPFAIL] = "tempfail",
+        [BARID_DISCARD] = "discard",   [BARID_QUARANTINE] = "quarantine",
+        [BARID_HOLD] = "hold",         [BARID_DISCONNECT] = "disconnect",
     };
 
     return kind < BARID_VERDICT_KINDS ? names[kind] : "?";

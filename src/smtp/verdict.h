@@ -6,9 +6,9 @@
 #include "barid/verdict.h"
 
 /*
- * May this event be answered so? The kind must be allowed by events.def (continue always is, but
- * for host events), the code must have the class of the kind, the enhanced code the class of
- * the code (RFC 3463 2).
+ * May this event be answered so? The kind must be allowed by events.def (continue always is,
+ * but for host events), the code must have the class of the kind, the enhanced code the class
+ * of the code (RFC 3463 2).
  */
 bool verdict_fits(enum barid_event_id id, const barid_verdict *v);
 

@@ -22,7 +22,8 @@ static void test_events(void **state)
         /* A reject without words of its own is a refusal for good. */
         if ((info->verdicts & BARID_CAN_REJECT) != 0 && info->kind == BARID_KIND_DECIDE &&
             info->scope != BARID_SCOPE_DELIVERY)
-            assert_int_equal(barid_reply_default(event_refusal_row((enum barid_event_id)id))->code / 100, 5);
+            assert_int_equal(
+                barid_reply_default(event_refusal_row((enum barid_event_id)id))->code / 100, 5);
     }
     assert_null(barid_event_info_get(BARID_EVENT_NONE));
     assert_null(barid_event_info_get(BARID_EVENTS));
@@ -36,7 +37,8 @@ static void test_replies(void **state)
     for (unsigned id = 1; id < BARID_REPLY_IDS; id++) {
         const barid_reply *row = barid_reply_default((enum barid_reply_id)id);
 
-        assert_int_equal(barid_reply_by_name(slice_str(barid_reply_name((enum barid_reply_id)id))), id);
+        assert_int_equal(
+            barid_reply_by_name(slice_str(barid_reply_name((enum barid_reply_id)id))), id);
         assert_true(row->code >= 200 && row->code < 600 && row->text.n > 0);
         /* RFC 2034 4: the class of the enhanced code is that of the code. */
         if (row->enhanced.n > 0)
@@ -80,7 +82,9 @@ static void test_fitting_verdicts(void **state)
         {BARID_EVENT_RCPT, {.kind = BARID_REJECT, .enhanced = {"5.1", 3}}, false},
         {BARID_EVENT_RCPT, {.kind = BARID_REJECT, .enhanced = {"5.1234.1", 8}}, false},
         {BARID_EVENT_RCPT, {.kind = BARID_REJECT, .enhanced = {"5.1.1 ", 6}}, false},
-        {BARID_EVENT_RCPT, {.kind = BARID_DISCONNECT, .code = 550, .enhanced = {"5.7.1", 5}}, true},
+        {BARID_EVENT_RCPT,
+         {.kind = BARID_DISCONNECT, .code = 550, .enhanced = {"5.7.1", 5}},
+         true},
         {BARID_EVENT_RCPT, {.kind = BARID_DISCONNECT, .code = 250}, false},
     };
 
