@@ -9,16 +9,9 @@
 #include "base/mem.h"
 #include "base/slice.h"
 #include "base/testing.h"
+#include "smtp/session_words_testing.h"
 
-#define VERDICTS_MAX  32
-#define LINE_TEXT_MAX 1024
-
-struct script_verdict {
-    enum barid_event_id event;
-    unsigned nth; /* 0 = every */
-    barid_verdict verdict;
-    char text[LINE_TEXT_MAX];
-};
+#define VERDICTS_MAX 32
 
 struct script {
     const struct script_mode *mode;
@@ -57,193 +50,7 @@ static void must(int rc)
         abort();
 }
 
-/* --- options --- */
-
-struct flag {
-    const char *name;
-    size_t at;
-};
-#define FLAG(name, field)                                                                      \
-    {                                                                                          \
-        name, offsetof(barid_session_config, field)                                            \
-    }
-static const struct flag flags[] = {
-    FLAG("tls_required", tls_required),
-    FLAG("auth_required", auth_required),
-    FLAG("proxy", proxy),
-    FLAG("implicit_tls", implicit_tls),
-    FLAG("xclient", xclient),
-    FLAG("plain_auth", plain_auth_without_tls),
-    FLAG("no_helo_needed", switches.no_helo_needed),
-    FLAG("second_helo_refused", switches.second_helo_refused),
-    FLAG("lenient_paths", switches.lenient_paths),
-    FLAG("no_enhanced_codes", switches.no_enhanced_codes),
-    FLAG("strict_mixed", switches.strict_mixed),
-    FLAG("no_null_rcpt_postmaster", switches.no_null_rcpt_postmaster),
-    FLAG("strict_helo_name", switches.strict_helo_name),
-};
-
-#define LIMIT(field)                                                                           \
-    {                                                                                          \
-#field, offsetof(barid_limits, field), sizeof(((barid_limits *)0)->field)              \
-    }
-static const struct {
-    const char *name;
-    size_t at, size;
-} limits[] = {
-    LIMIT(line),
-    LIMIT(auth_line),
-    LIMIT(data_line),
-    LIMIT(commands),
-    LIMIT(errors),
-    LIMIT(auth_failures),
-    LIMIT(noops),
-    LIMIT(recipients),
-    LIMIT(transactions),
-    LIMIT(pipelined),
-    LIMIT(output),
-    LIMIT(header),
-    LIMIT(message),
-    LIMIT(command_ms),
-    LIMIT(data_idle_ms),
-    LIMIT(data_min_rate),
-    LIMIT(data_rate_window_ms),
-    LIMIT(session_ms),
-    LIMIT(proxy_ms),
-    LIMIT(tls_ms),
-};
-
-static void fake_random(void *user, void *p, size_t n)
-{
-    (void)user;
-    memset(p, 'r', n);
-}
-
-static bool set_limit(struct script *x, const char *word)
-{
-    const char *eq = strchr(word, '=');
-
-    for (size_t i = 0; eq != NULL && i < sizeof(limits) / sizeof(limits[0]); i++) {
-        char *at = (char *)&x->config.limits + limits[i].at;
-        unsigned long long value = strtoull(eq + 1, NULL, 10);
-
-        if (strncmp(word, limits[i].name, (size_t)(eq - word)) != 0 ||
-            limits[i].name[eq - word] != '\0')
-            continue;
-        if (limits[i].size == 4)
-            *(uint32_t *)(void *)at = (uint32_t)value;
-        else
-            *(uint64_t *)(void *)at = value;
-        return true;
-    }
-    return false;
-}
-
-static bool set_flag(struct script *x, const char *word)
-{
-    for (size_t i = 0; i < sizeof(flags) / sizeof(flags[0]); i++) {
-        if (strcmp(word, flags[i].name) == 0) {
-            *((bool *)(void *)((char *)&x->config + flags[i].at)) = true;
-            return true;
-        }
-    }
-    return set_limit(x, word);
-}
-
-static void set_option(struct script *x, const char *word)
-{
-    if (strcmp(word, "lmtp") == 0)
-        x->config.protocol = BARID_LMTP;
-    else if (strcmp(word, "submission") == 0)
-        x->config.protocol = BARID_SUBMISSION;
-    else if (strcmp(word, "starttls") == 0)
-        x->config.extensions |= BARID_EXT_STARTTLS;
-    else if (strcmp(word, "auth") == 0)
-        x->config.extensions |= BARID_EXT_AUTH;
-    else if (strcmp(word, "with_xclient") == 0)
-        x->config.extensions |= BARID_EXT_XCLIENT;
-    else if (strcmp(word, "normalise") == 0)
-        x->config.switches.bare_newline = BARID_BARE_NORMALISE;
-    else if (strcmp(word, "no_events") == 0)
-        x->config.events = 0;
-    else if (strcmp(word, "no_chunking") == 0)
-        x->config.extensions &= ~(uint32_t)(BARID_EXT_CHUNKING | BARID_EXT_BINARYMIME);
-    else if (!set_flag(x, word)) {
-        fprintf(stderr, "script: no option %s\n", word);
-        abort();
-    }
-}
-
-static void options(struct script *x, char *text)
-{
-    for (char *save, *w = strtok_r(text, " ", &save); w != NULL; w = strtok_r(NULL, " ", &save))
-        set_option(x, w);
-}
-
-/* --- verdicts --- */
-
-static const struct {
-    const char *key;
-    size_t at;
-} slices[] = {
-    {"enh=", offsetof(barid_verdict, enhanced)},    {"id=", offsetof(barid_verdict, id)},
-    {"user=", offsetof(barid_verdict, user)},       {"plain=", offsetof(barid_verdict, secret)},
-    {"verifier=", offsetof(barid_verdict, secret)},
-};
-
-static enum barid_verdict_kind kind_by_name(const char *name)
-{
-    for (unsigned k = 0; k < BARID_VERDICT_KINDS; k++) {
-        if (strcmp(barid_verdict_name((enum barid_verdict_kind)k), name) == 0)
-            return (enum barid_verdict_kind)k;
-    }
-    fprintf(stderr, "script: no verdict %s\n", name);
-    abort();
-}
-
-static void verdict_word(barid_verdict *v, const char *w)
-{
-    if (strncmp(w, "code=", 5) == 0)
-        v->code = (uint16_t)atoi(w + 5);
-    if (strncmp(w, "hide=", 5) == 0)
-        v->hide_extensions = (uint32_t)strtoul(w + 5, NULL, 0);
-    if (strcmp(w, "silent") == 0)
-        v->silent = true;
-    if (strncmp(w, "plain=", 6) == 0)
-        v->secret_kind = BARID_SECRET_PLAIN;
-    if (strncmp(w, "verifier=", 9) == 0)
-        v->secret_kind = BARID_SECRET_VERIFIER;
-    for (size_t i = 0; i < sizeof(slices) / sizeof(slices[0]); i++) {
-        size_t n = strlen(slices[i].key);
-
-        if (strncmp(w, slices[i].key, n) == 0)
-            *(barid_slice *)(void *)((char *)v + slices[i].at) = slice_str(w + n);
-    }
-}
-
-static void add_verdict(struct script *x, const char *line)
-{
-    struct script_verdict *v = &x->verdicts[x->n_verdicts++];
-    char *text, *save, *w;
-
-    if (x->n_verdicts > VERDICTS_MAX || strlen(line) >= sizeof(v->text))
-        abort();
-    strcpy(v->text, line);
-    text = strstr(v->text, " text=");
-    if (text != NULL) {
-        v->verdict.text = slice_str(text + 6);
-        *text = '\0';
-    }
-    w = strtok_r(v->text, " ", &save);
-    if (strchr(w, '#') != NULL)
-        v->nth = (unsigned)atoi(strchr(w, '#') + 1);
-    v->event = barid_event_by_name(slice_head(slice_str(w), strcspn(w, "#")));
-    if (v->event == BARID_EVENT_NONE)
-        abort();
-    v->verdict.kind = kind_by_name(strtok_r(NULL, " ", &save));
-    while ((w = strtok_r(NULL, " ", &save)) != NULL)
-        verdict_word(&v->verdict, w);
-}
+/* --- what the session is answered --- */
 
 static barid_verdict verdict_for(struct script *x, enum barid_event_id id)
 {
@@ -428,6 +235,12 @@ static void feed_all(struct script *x)
 
 /* --- the dialogue --- */
 
+static void fake_random(void *user, void *p, size_t n)
+{
+    (void)user;
+    memset(p, 'r', n);
+}
+
 static void open_session(struct script *x)
 {
     if (x->s != NULL || x->r->size_idle == SIZE_MAX)
@@ -571,11 +384,13 @@ static void other_step(struct script *x, char kind, const char *arg, size_t n)
 static void do_line(struct script *x, char kind, char *arg, size_t n)
 {
     if (kind == 'O') {
-        options(x, arg);
+        words_options(&x->config, arg);
         return;
     }
     if (kind == 'V') {
-        add_verdict(x, arg);
+        if (x->n_verdicts == VERDICTS_MAX)
+            abort();
+        words_verdict(&x->verdicts[x->n_verdicts++], arg);
         return;
     }
     open_session(x);

@@ -2,7 +2,7 @@
  * smtp/session_testing.h: test code: runs a server session through a dialogue written as text.
  * One line per step; a line ends with '\n', and \r \n \0 \t \\ and \xHH in it are escapes.
  *
- *   O: WORD ...       options, before anything else: see the tables in session_testing.c
+ *   O: WORD ...       options, before anything else: see the tables in session_words_testing.c
  *   V: EVENT[#N] KIND [code=] [enh=] [id=] [user=] [plain=] [verifier=] [hide=] [silent]
  * [text=...] a verdict for every, or the N-th, such event (1 is the first) C: LINE the client
  * sends LINE and CRLF R: TEXT           the client sends TEXT as it is Z: N X            the
