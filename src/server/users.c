@@ -166,6 +166,18 @@ const struct user_entry *users_find(const struct users *u, barid_slice name)
     return u ? map_get(&u->by_name, name) : NULL;
 }
 
+void users_each(const struct users *u, void (*fn)(void *user, const struct user_entry *entry), void *user)
+{
+    barid_slice rest = buf_slice(&u->text);
+
+    while (rest.n > 0) {
+        barid_slice secret, line = slice_trim(slice_cut(rest, '\n', &rest));
+
+        if (!is_comment(line))
+            fn(user, users_find(u, slice_cut(line, ':', &secret)));
+    }
+}
+
 bool users_has_plaintext(const struct users *u)
 {
     return u && u->has_plaintext;

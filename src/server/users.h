@@ -21,6 +21,8 @@ void users_unref(struct users **u);
 const struct user_entry *users_find(const struct users *u,
                                     barid_slice name); /* NULL = unknown */
 bool users_has_plaintext(const struct users *u);
+/* In the order of the file. */
+void users_each(const struct users *u, void (*fn)(void *user, const struct user_entry *entry), void *user);
 
 /* For `barid passwd`: add or replace a line, keeping the others; written beside, fsynced,
  * renamed; mode 0600 when new. */
