@@ -142,16 +142,37 @@ int root_dir(const struct root *r, barid_slice path, int *fd_r)
     return 0;
 }
 
+/* The root was made just now: its entry in the parent must be as durable as what goes into it.
+ */
+static int sync_parent(int fd)
+{
+    int parent = openat(fd, "..", DIR_FLAGS), rc;
+
+    if (parent < 0)
+        return -1;
+    rc = fsync(parent);
+    close(parent);
+    return rc;
+}
+
 int root_open(struct root *r, const char *path, const struct log *log, struct err *err)
 {
+    bool made = mkdir(path, 0700) == 0;
     int probe;
 
     *r = (struct root){.fd = -1};
-    if (mkdir(path, 0700) < 0 && errno != EEXIST)
+    if (!made && errno != EEXIST)
         return err_errno(err, BARID_EIO, errno, "%s cannot be made", path);
     r->fd = open(path, DIR_FLAGS);
     if (r->fd < 0)
         return err_errno(err, BARID_EIO, errno, "%s cannot be opened", path);
+    if (made && sync_parent(r->fd) < 0) {
+        int saved = errno;
+
+        root_close(r);
+        return err_errno(err, BARID_EIO, saved, "the directory that holds %s cannot be synced",
+                         path);
+    }
     probe = open_by_kernel(r->fd, ".");
     if (probe >= 0) {
         close(probe);

@@ -50,8 +50,7 @@ void mime_library_init(void)
     g_mime_init();
 }
 
-/* --- text out of GMime ----------------------------------------------------------------------
- */
+/* --- text out of GMime ------------------------------------------------------------------ */
 
 static int copy_text(struct mime *m, const char *text, barid_slice *copy_r)
 {
@@ -344,8 +343,7 @@ int mime_data(const struct mime_part *part, bool as_utf8, barid_slice *data_r)
     return rc;
 }
 
-/* --- looking
- * ---------------------------------------------------------------------------------- */
+/* --- looking ---------------------------------------------------------------------------- */
 
 const struct mime_part *mime_root(const struct mime *m)
 {
