@@ -210,7 +210,7 @@ static size_t check_replies(barid_slice out)
     return replies;
 }
 
-static void check(struct run *r, barid_slice input)
+static void check(struct run *r)
 {
     size_t replies = check_replies(buf_slice(&r->out)), acks;
     size_t commands = barid_session_commands(r->s);
@@ -219,8 +219,9 @@ static void check(struct run *r, barid_slice input)
     must(acks == 0 || r->commits > 0);
     must(r->disconnects == (r->config.events != 0 ? 1 : 0));
     must(barid_session_wants(r->s) == BARID_WANT_CLOSE);
-    if (r->failing || r->config.protocol == BARID_LMTP || count(input, BARID_S("PRDR")) > 0 ||
-        count(input, BARID_S("prdr")) > 0)
+    /* LMTP and PRDR have more replies than commands. */
+    if (r->failing || r->config.protocol == BARID_LMTP ||
+        count(buf_slice(&r->out), BARID_S("\r\n353 ")) > 0)
         return;
     must(acks <= r->commits);
     /* A greeting and one for each command; at the end one may be open (DATA, AUTH, BDAT), be
@@ -231,7 +232,7 @@ static void check(struct run *r, barid_slice input)
 static void play(struct run *r, const barid_mem *mem, barid_slice input)
 {
     barid_endpoint peer = {.family = BARID_FAMILY_IPV4, .addr = {192, 0, 2, 1}};
-    barid_slice all = input, rest = input;
+    barid_slice rest = input;
 
     set_options(r);
     if (barid_session_new(&r->s, &r->config, &peer, mem, 1) < 0) {
@@ -249,7 +250,7 @@ static void play(struct run *r, const barid_mem *mem, barid_slice input)
     handshake(r);
     barid_session_eof(r->s);
     settle(r);
-    check(r, all);
+    check(r);
     barid_session_del(&r->s);
 }
 

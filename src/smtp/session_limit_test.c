@@ -309,6 +309,51 @@ static void test_force_with_open_event(void **state)
     barid_session_del(&p.s);
 }
 
+static void test_handshake_behind_proxy_header(void **state)
+{
+    static const char header[] = "PROXY TCP4 198.51.100.7 203.0.113.9 1025 25\r\n\x16\x03";
+    const barid_tls_info info = {.version = BARID_S("TLSv1.3")};
+    const uint8_t *early;
+    struct peer p;
+
+    (void)state;
+    peer_init(&p, 0);
+    p.config.proxy = p.config.implicit_tls = true;
+    peer_open(&p);
+    peer_says(&p, header);
+    assert_int_equal(barid_session_wants(p.s), BARID_WANT_TLS);
+    assert_int_equal(barid_session_tls_input(p.s, &early), 2);
+    assert_memory_equal(early, "\x16\x03", 2);
+    assert_int_equal(barid_session_feed(p.s, "x", 1, 0), BARID_EINVALID);
+    barid_session_tls_done(p.s, &info, 0);
+    assert_int_equal(barid_session_tls_input(p.s, &early), 0);
+    assert_int_equal(peer_reads(&p), strlen("220 mx.example ESMTP Barid\r\n"));
+    barid_session_del(&p.s);
+    assert_int_equal(p.c.now, 0);
+}
+
+static void test_eof_while_policy_thinks(void **state)
+{
+    struct peer p;
+    barid_verdict v = {0};
+
+    (void)state;
+    peer_init(&p, BARID_EVENT_BIT(BARID_EVENT_NOOP) | BARID_EVENT_BIT(BARID_EVENT_DISCONNECT));
+    peer_open(&p);
+    peer_says(&p, "NOOP\r\nRSET\r\nNO");
+    assert_int_equal(barid_session_next(p.s, &p.event), 1);
+    barid_session_eof(p.s);
+    assert_int_equal(barid_session_next(p.s, &p.event), 0);
+    /* A client that closed only its sending half still gets what it asked for. */
+    assert_int_equal(barid_session_answer(p.s, p.event.token, &v), 0);
+    assert_int_equal(peer_reads(&p), strlen("220 mx.example ESMTP Barid\r\n"
+                                            "250 2.0.0 Ok\r\n250 2.0.0 Ok\r\n"));
+    assert_int_equal(barid_session_next(p.s, &p.event), 1);
+    assert_int_equal(p.event.reason, BARID_CLOSE_PEER);
+    assert_int_equal(barid_session_wants(p.s), BARID_WANT_CLOSE);
+    barid_session_del(&p.s);
+}
+
 static void test_bad_config(void **state)
 {
     struct peer p;
@@ -363,6 +408,8 @@ int main(void)
         cmocka_unit_test(test_unread_output),
         cmocka_unit_test(test_late_answer_and_time),
         cmocka_unit_test(test_force_with_open_event),
+        cmocka_unit_test(test_handshake_behind_proxy_header),
+        cmocka_unit_test(test_eof_while_policy_thinks),
         cmocka_unit_test(test_bad_config),
         cmocka_unit_test(test_catalogue),
     };
