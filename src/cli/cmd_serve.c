@@ -12,7 +12,7 @@ static int run_serve(const struct command *c, int argc, char **argv)
         {"config", required_argument, NULL, 'c'},
         {"foreground", no_argument, NULL, OPT_FOREGROUND},
         {"ready-fd", required_argument, NULL, OPT_READY_FD},
-        {"clock", required_argument, NULL, OPT_CLOCK},
+        {"clock-file", required_argument, NULL, OPT_CLOCK},
         {"seed", required_argument, NULL, OPT_SEED},
         {0},
     };
@@ -51,5 +51,5 @@ const struct command command_serve = {
     "again and reopens the log file; SIGUSR1 reopens the log file.\n"
     "\n"
     "Testing:\n"
-    "  --clock FILE        add the milliseconds in FILE (8 octets, host order, may change) to the clock\n"
+    "  --clock-file FILE   add the milliseconds in FILE (8 octets, host order, may change) to the clock\n"
     "  --seed N            repeatable random numbers, unfit for secrets\n"};

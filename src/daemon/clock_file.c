@@ -15,12 +15,16 @@
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "base/slice.h"
 
 #define LOOK_EVERY_NS 2000000 /* of real time: a test that moved the clock waits for this long at most */
 
 struct clock_file {
     struct clock clock;
-    const _Atomic int64_t *offset_ms; /* mapped */
+    char *file;
+    dev_t dev;
+    ino_t ino;
+    _Atomic(const _Atomic int64_t *) offset_ms; /* mapped */
     _Atomic int64_t largest_ms;
     int64_t first; /* when the watch began */
     pthread_t thread;
@@ -30,39 +34,59 @@ struct clock_file {
     void *user;
 };
 
+static int64_t offset(struct clock_file *c)
+{
+    return atomic_load(atomic_load(&c->offset_ms));
+}
+
 static int64_t wall_us(void *user)
 {
     struct clock_file *c = user;
 
-    return clock_wall_us(&clock_system) + atomic_load(c->offset_ms) * 1000;
+    return clock_wall_us(&clock_system) + offset(c) * 1000;
 }
 
 static uint64_t mono_ms(void *user)
 {
     struct clock_file *c = user;
-    int64_t offset = atomic_load(c->offset_ms), largest = atomic_load(&c->largest_ms);
+    int64_t ms = offset(c), largest = atomic_load(&c->largest_ms);
 
-    while (offset > largest && !atomic_compare_exchange_weak(&c->largest_ms, &largest, offset))
+    while (ms > largest && !atomic_compare_exchange_weak(&c->largest_ms, &largest, ms))
         ;
-    return clock_mono_ms(&clock_system) + (uint64_t)(offset > largest ? offset : largest);
+    return clock_mono_ms(&clock_system) + (uint64_t)(ms > largest ? ms : largest);
+}
+
+static const _Atomic int64_t *map_file(const char *file, struct stat *st, struct err *err)
+{
+    int fd = open(file, O_RDONLY | O_CLOEXEC);
+    void *map = MAP_FAILED;
+
+    if (fd < 0) {
+        err_errno(err, BARID_EIO, errno, "clock file %s", file);
+        return NULL;
+    }
+    if (fstat(fd, st) == 0 && st->st_size == sizeof(int64_t))
+        map = mmap(NULL, sizeof(int64_t), PROT_READ, MAP_SHARED, fd, 0);
+    close(fd);
+    if (map == MAP_FAILED)
+        err_set(err, BARID_EIO, "clock file %s: must hold exactly 8 octets", file);
+    return map != MAP_FAILED ? map : NULL;
 }
 
 int clock_file_new(struct clock_file **c_r, const char *file, struct err *err)
 {
-    int fd = open(file, O_RDONLY | O_CLOEXEC);
+    const _Atomic int64_t *map;
     struct stat st;
-    void *map = MAP_FAILED;
 
-    if (fd < 0)
-        return err_errno(err, BARID_EIO, errno, "clock file %s", file);
-    if (fstat(fd, &st) == 0 && st.st_size == sizeof(int64_t))
-        map = mmap(NULL, sizeof(int64_t), PROT_READ, MAP_SHARED, fd, 0);
-    close(fd);
-    if (map == MAP_FAILED)
-        return err_set(err, BARID_EIO, "clock file %s: must hold exactly 8 octets", file);
+    map = map_file(file, &st, err);
+    if (map == NULL)
+        return BARID_EIO;
     struct clock_file *c = xalloc(sizeof(*c));
     c->clock = (struct clock){.wall_us = wall_us, .mono_ms = mono_ms, .user = c};
-    c->offset_ms = map;
+    c->file = xstrdup(slice_str(file));
+    c->dev = st.st_dev;
+    c->ino = st.st_ino;
+    atomic_init(&c->offset_ms, map);
     *c_r = c;
     return 0;
 }
@@ -72,14 +96,30 @@ const struct clock *clock_file_clock(struct clock_file *c)
     return &c->clock;
 }
 
+/* The file may be replaced by a new one, too. The old mapping stays: another thread may be reading it. */
+static void follow_file(struct clock_file *c)
+{
+    const _Atomic int64_t *map;
+    struct stat st;
+
+    if (stat(c->file, &st) != 0 || (st.st_dev == c->dev && st.st_ino == c->ino))
+        return;
+    map = map_file(c->file, &st, NULL);
+    if (map == NULL)
+        return;
+    c->dev = st.st_dev;
+    c->ino = st.st_ino;
+    atomic_store(&c->offset_ms, map);
+}
+
 static void *watch_thread(void *user)
 {
     struct clock_file *c = user;
     int64_t seen = c->first;
 
     while (!atomic_load(&c->stop)) {
-        int64_t now = atomic_load(c->offset_ms);
-
+        follow_file(c);
+        int64_t now = offset(c);
         if (now != seen) {
             seen = now;
             c->changed(c->user);
@@ -95,7 +135,7 @@ int clock_file_watch(struct clock_file *c, void (*changed)(void *user), void *us
 
     c->changed = changed;
     c->user = user;
-    c->first = atomic_load(c->offset_ms);
+    c->first = offset(c);
     rc = pthread_create(&c->thread, NULL, watch_thread, c);
     if (rc != 0)
         return err_errno(err, BARID_EIO, rc, "cannot start the clock thread");
@@ -120,6 +160,7 @@ void clock_file_del(struct clock_file **c_p)
     if (c == NULL)
         return;
     clock_file_unwatch(c);
-    munmap((void *)(uintptr_t)c->offset_ms, sizeof(int64_t));
+    munmap((void *)(uintptr_t)atomic_load(&c->offset_ms), sizeof(int64_t));
+    mem_free(NULL, c->file);
     mem_free(NULL, c);
 }

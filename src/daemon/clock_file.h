@@ -1,6 +1,6 @@
 /*
  * daemon/clock_file.h: the system's clock shifted by an offset that a test writes into a file: 8 octets, host order, signed
- * milliseconds. A small thread notices a change and wakes the loops, whose timers then see the new time at once.
+ * milliseconds. A small thread notices a change, also when the file is replaced by another, and wakes the loops, whose timers then see the new time at once.
  */
 #ifndef DAEMON_CLOCK_FILE_H
 #define DAEMON_CLOCK_FILE_H

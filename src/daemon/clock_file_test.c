@@ -25,7 +25,7 @@ static void on_changed(void *user)
 
 static void offsets_move_both_clocks(void **state)
 {
-    char path[] = "/tmp/barid-clock-XXXXXX";
+    char path[] = "/tmp/barid-clock-XXXXXX", other[64];
     int fd = mkstemp(path);
     struct clock_file *c;
     struct err err = {0};
@@ -48,9 +48,16 @@ static void offsets_move_both_clocks(void **state)
     sem_wait(&changed);
     assert_true(clock_mono_ms(clock_file_clock(c)) >= later);
     assert_true(clock_wall_us(clock_file_clock(c)) < wall + INT64_C(3600000000));
+    snprintf(other, sizeof(other), "%s.new", path); /* replaced by another file */
+    int fd2 = open(other, O_WRONLY | O_CREAT | O_EXCL, 0600);
+    set(fd2, 7200000);
+    assert_int_equal(rename(other, path), 0);
+    sem_wait(&changed);
+    assert_true(clock_wall_us(clock_file_clock(c)) >= wall + INT64_C(7200000000));
     clock_file_del(&c);
     sem_destroy(&changed);
     close(fd);
+    close(fd2);
     unlink(path);
 }
 

@@ -28,6 +28,7 @@
 #include "daemon/seeded.h"
 #include "delivery/archive_open.h"
 #include "delivery/maildir_open.h"
+#include "io/listener.h"
 #include "message/mime.h"
 #include "policy/policy_lua.h"
 #include "spool/spool_open.h"
@@ -175,6 +176,22 @@ static size_t worker_count(const struct config *c)
     return n < DAEMON_WORKERS_MAX ? n : DAEMON_WORKERS_MAX;
 }
 
+/* control_new would say it, too, but after the spool was made. */
+static int control_address_check(const char *text, struct err *err)
+{
+    static const uint8_t loopback6[16] = {[15] = 1};
+    struct listen_address a;
+    int rc = listen_address_parse(slice_str(text), &a, err);
+
+    if (rc < 0 || a.endpoint.family == BARID_FAMILY_UNIX)
+        return rc;
+    if (!a.any && (a.endpoint.family == BARID_FAMILY_IPV4 ? a.endpoint.addr[0] == 127
+                                                          : memcmp(a.endpoint.addr, loopback6, 16) == 0))
+        return 0;
+    return err_set(err, BARID_EINVALID, "control.listen = \"%s\": only a unix socket or a loopback address is safe: "
+                                        "whoever reaches it owns the server", text);
+}
+
 static int bind_exit(int rc)
 {
     return rc == BARID_EEXISTS ? EX_UNAVAILABLE : rc == BARID_ESYNTAX ? EX_CONFIG : EX_OSERR;
@@ -187,6 +204,9 @@ static int bind_all(struct daemon *d)
     int rc;
 
     d->n_workers = worker_count(c);
+    rc = c->control_listen != NULL ? control_address_check(c->control_listen, &err) : 0;
+    if (rc < 0)
+        return fail(EX_CONFIG, "%s: %s", c->file, err.text);
     rc = sockets_bind(&d->sockets, c, NULL, d->n_workers, &err);
     if (rc == 0 && c->control_listen != NULL) {
         /* 0600: whoever reaches it owns the server. */
@@ -309,19 +329,6 @@ static int make_workers(struct daemon *d)
             worker_listen(d->workers[i], &d->sockets, &err) < 0)
             return fail(EX_OSERR, "%s", err.text);
     return EX_OK;
-}
-
-static int make_parts(struct daemon *d)
-{
-    uint64_t seed[2] = {rng_u64(d->rng), rng_u64(d->rng)};
-    int code;
-
-    if (admission_new(&d->admission, seed) < 0)
-        return fail(EX_OSERR, "out of memory");
-    code = make_queue(d);
-    if (code == EX_OK)
-        code = make_control(d);
-    return code == EX_OK ? make_workers(d) : code;
 }
 
 /* --- serving ---------------------------------------------------------------------------------------- */
@@ -470,10 +477,7 @@ static void announce(struct daemon *d)
 static int serve(struct daemon *d)
 {
     struct err err = {0};
-    int code = watch_signals(d);
 
-    if (code != EX_OK)
-        return code;
     for (size_t i = 0; i < d->n_workers; i++)
         if (worker_start(d->workers[i], on_ended, d, &err) < 0)
             _exit(fail(EX_OSERR, "%s", err.text)); /* threads are running: nothing can be taken apart any more */
@@ -486,6 +490,38 @@ static int serve(struct daemon *d)
     return EX_OK;
 }
 
+/* The queue comes last: from then on it waits for the first turn of the loop, which must follow. */
+static int make_parts(struct daemon *d)
+{
+    uint64_t seed[2] = {rng_u64(d->rng), rng_u64(d->rng)};
+    int code;
+
+    if (admission_new(&d->admission, seed) < 0)
+        return fail(EX_OSERR, "out of memory");
+    code = make_control(d);
+    if (code == EX_OK)
+        code = make_workers(d);
+    if (code == EX_OK)
+        code = watch_signals(d);
+    return code == EX_OK ? make_queue(d) : code;
+}
+
+static void run_end(struct loop_task *task)
+{
+    struct ended_task *t = LIST_ENTRY(task, struct ended_task, task);
+
+    loop_stop(t->d->loop);
+}
+
+/* What other threads posted before they ended must find its owner alive. */
+static void run_what_was_posted(struct daemon *d)
+{
+    struct ended_task end = {.task.run = run_end, .d = d};
+
+    loop_post(d->loop, &end.task);
+    loop_run(d->loop);
+}
+
 /* In reverse order of making; everything accepts what was never made. */
 static void clean_up(struct daemon *d)
 {
@@ -495,8 +531,10 @@ static void clean_up(struct daemon *d)
         worker_del(&d->workers[i]);
     mem_free(NULL, d->workers);
     control_del(&d->control);
-    queue_del(&d->queue);
     pool_del(&d->pool); /* finishes its jobs, which may still read the spool */
+    if (d->queue_stopped)
+        run_what_was_posted(d);
+    queue_del(&d->queue);
     for (size_t i = 0; i < d->n_transports; i++)
         d->transports[i]->close(d->transports[i]);
     if (d->spool != NULL)
