@@ -119,8 +119,6 @@ static void on_closed(struct driver *d)
     struct connection *c = connection_of(d);
     struct server *s = c->server;
     c->gone = true;
-    if (d->event != BARID_EVENT_DISCONNECT)
-        ask_cancel(c); /* stopped by force in the middle of a question */
     session_log_end(c);
     server_count(&s->count.bytes_in, d->bytes_in);
     if (barid_session_user(d->session).n)
@@ -135,8 +133,12 @@ static const struct driver_ops driver_ops = {.on_event = on_event,
                                              .on_tls_failed = on_tls_failed,
                                              .on_closed = on_closed};
 
+/* By force, a question that still waits is withdrawn first: what it shows lies in the session's
+ * memory, and the observer of the end is asked next, in its place. */
 void connection_stop(struct connection *c, bool force)
 {
+    if (force && c->driver.event != BARID_EVENT_DISCONNECT)
+        ask_cancel(c);
     driver_stop(&c->driver, force);
 }
 

@@ -260,11 +260,17 @@ void begin_stop(struct fixture *f)
     loop_post(f->loop, &f->stop_task);
 }
 
+void await_stop(struct fixture *f)
+{
+    pthread_join(f->thread, NULL);
+    assert_true(f->stopped);
+}
+
 void finish(struct fixture *f)
 {
     struct server_stats st;
-    pthread_join(f->thread, NULL);
-    assert_true(f->stopped);
+    if (!f->stopped)
+        await_stop(f);
     assert_int_equal(admission_total(f->admission), 0);
     server_stats(f->server, &st);
     assert_int_equal(st.connections, 0);

@@ -59,7 +59,7 @@ struct fixture {
     pthread_t thread;
     uint16_t port;
     int listener;
-    bool stopped;
+    bool stopped; /* read it after await_stop */
     uint32_t drain_ms;
     uint8_t seed[32];
     const char *domains[1];
@@ -73,7 +73,8 @@ struct fixture *prepare(void);
 struct fixture *prepare_at(int64_t wall_us); /* with a clock that stands still */
 void start(struct fixture *f);
 void begin_stop(struct fixture *f); /* f->drain_ms first; 0 = by force */
-void finish(struct fixture *f);     /* waits for the stop, checks that nothing is left */
+void await_stop(struct fixture *f);
+void finish(struct fixture *f); /* await_stop unless done; checks that nothing is left */
 void stop(struct fixture *f);
 void free_fixture(struct fixture *f); /* what finish does in the end, without a server */
 
