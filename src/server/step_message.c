@@ -183,16 +183,22 @@ void server_step_recipient(struct connection *c, const barid_event *ev)
 
 /* --- commit --- */
 
-static void finish_commit(struct connection *c)
+/* Counted and logged as soon as it is true, whether the client is still there to hear of it or
+ * not. */
+static void note_stored(struct connection *c)
 {
-    struct transaction *tx = c->tx;
-    char id[MAIL_ID_TEXT_SIZE];
-    mail_id_text(tx->mail.id, id);
-    barid_verdict ok = {.kind = BARID_ACCEPT, .id = slice_str(id)};
+    const struct transaction *tx = c->tx;
     c->messages++;
     server_count(&c->server->count.messages, 1);
     server_count(&c->server->count.recipients, tx->mail.n_rcpts);
     session_log_message(c, tx->empty_commit ? "discarded" : mail_state_name(tx->mail.state));
+}
+
+static void finish_commit(struct connection *c)
+{
+    char id[MAIL_ID_TEXT_SIZE];
+    mail_id_text(c->tx->mail.id, id);
+    barid_verdict ok = {.kind = BARID_ACCEPT, .id = slice_str(id)};
     connection_answer(c, &ok);
 }
 
@@ -206,15 +212,18 @@ static void run_committed(struct loop_task *task)
 {
     struct transaction *tx = LIST_ENTRY(task, struct transaction, committed);
     struct connection *c = tx->c;
+    const int err = tx->commit_err;
+    if (err < 0)
+        session_log_message(c, "not stored");
+    else
+        note_stored(c);
     if (!connection_back(c))
         return;
-    if (tx->commit_err < 0) {
-        session_log_message(c, "not stored");
-        connection_answer_reply(c, tx->commit_err == BARID_EFULL ? BARID_REPLY_STORAGE_FULL
-                                                                 : BARID_REPLY_LOCAL_ERROR);
-        return;
-    }
-    ask(c, BARID_EVENT_QUEUED, NULL, NULL, after_queued);
+    if (err < 0)
+        connection_answer_reply(c, err == BARID_EFULL ? BARID_REPLY_STORAGE_FULL
+                                                      : BARID_REPLY_LOCAL_ERROR);
+    else
+        ask(c, BARID_EVENT_QUEUED, NULL, NULL, after_queued);
 }
 
 void server_step_commit(struct connection *c, const barid_event *ev)
@@ -225,6 +234,7 @@ void server_step_commit(struct connection *c, const barid_event *ev)
         tx->put); /* a discarded mail has one too: a client sees no difference */
     if (tx->n_units == 0) {
         tx->empty_commit = true;
+        note_stored(c);
         finish_commit(c);
         return;
     }

@@ -116,12 +116,261 @@ static void test_slow_observer_of_the_end(void **state)
     finish(f);
 }
 
+/* --- a commit that takes its time --- */
+
+/* A client whose message is durable, which the server does not know yet. */
+static struct fixture *durable_unheard(struct client *c)
+{
+    struct fixture *f = prepare();
+
+    f->gate.late = true;
+    start(f);
+    greet(c, f);
+    envelope(c, "user@example.com");
+    exchange(c, "DATA", "354 ");
+    say(c, "\r\nx\r\n.\r\n", 8);
+    sem_wait(&f->gate.committed);
+    sem_post(&f->gate.committed);
+    return f;
+}
+
+static uint64_t messages(const struct fixture *f)
+{
+    struct server_stats st;
+
+    server_stats(f->server, &st);
+    return st.messages;
+}
+
+static bool is_logged(const struct fixture *f, const char *text)
+{
+    return memmem(f->log.text.p, f->log.text.len, text, strlen(text)) != NULL;
+}
+
+static void test_late_commit(void **state)
+{
+    struct client c;
+    struct fixture *f = durable_unheard(&c);
+
+    (void)state;
+    gate_commit_done(f, 0);
+    expect(&c, "250 2.0.0 Ok: queued as ");
+    quit(&c);
+    stop(f);
+}
+
+/* The sync failed after all: whatever the store holds, the client must not hear 250. */
+static void test_late_failure(void **state)
+{
+    struct client c;
+    struct fixture *f = durable_unheard(&c);
+
+    (void)state;
+    gate_commit_done(f, BARID_EIO);
+    expect(&c, "451 ");
+    exchange(&c, "NOOP", "250 ");
+    quit(&c);
+    assert_int_equal(messages(f), 0);
+    stop(f);
+}
+
+/* Stopped by force before the committer came back: no 250, but the message is in the spool, so it
+ * is counted and an operator finds it in the log. */
+static void test_force_before_commit_is_done(void **state)
+{
+    struct client c;
+    struct fixture *f = durable_unheard(&c);
+
+    (void)state;
+    stop_by_force(f);
+    expect(&c, "421 ");
+    expect_end(&c);
+    gate_commit_done(f, 0);
+    await_stop(f);
+    assert_int_equal(spooled(f, SPOOL_ACTIVE), 1);
+    assert_int_equal(messages(f), 1);
+    assert_true(is_logged(f, "message active id="));
+    finish(f);
+}
+
+static void test_gone_before_commit_is_done(void **state)
+{
+    struct client c;
+    struct fixture *f = durable_unheard(&c);
+
+    (void)state;
+    close(c.fd);
+    gate_commit_done(f, 0);
+    f->drain_ms = 5000;
+    begin_stop(f);
+    await_stop(f);
+    assert_int_equal(spooled(f, SPOOL_ACTIVE), 1);
+    assert_int_equal(messages(f), 1);
+    finish(f);
+}
+
+/* A graceful stop waits for the answer and lets it out. */
+static void test_stop_before_commit_is_done(void **state)
+{
+    struct client c;
+    struct fixture *f = durable_unheard(&c);
+
+    (void)state;
+    begin_stop(f);
+    gate_commit_done(f, 0);
+    expect(&c, "250 2.0.0 Ok: queued as ");
+    expect(&c, "421 4.3.2 ");
+    expect_end(&c);
+    finish(f);
+}
+
+/* --- a disk that does not keep up --- */
+
+#define BODY 200000
+
+static struct fixture *paused(struct client *c, bool whole)
+{
+    struct fixture *f = prepare();
+    char *body = malloc(BODY);
+
+    memset(body, 'x', BODY);
+    for (size_t i = 70; i + 1 < BODY; i += 72)
+        memcpy(body + i, "\r\n", 2);
+    start(f);
+    atomic_store(&f->gate.backlog, SPOOL_BACKLOG_PAUSE + 1);
+    greet(c, f);
+    envelope(c, "user@example.com");
+    exchange(c, "DATA", "354 ");
+    say(c, "\r\n", 2);
+    say(c, body, whole ? BODY : BODY / 2);
+    if (whole)
+        say(c, "\r\n.\r\n", 5);
+    free(body);
+    sem_wait(&f->gate.paused);
+    return f;
+}
+
+static void test_drained(void **state)
+{
+    struct client c;
+    struct fixture *f = paused(&c, true);
+
+    (void)state;
+    gate_drained(f);
+    expect(&c, "250 ");
+    quit(&c);
+    stop(f);
+}
+
+static void test_force_while_paused(void **state)
+{
+    struct client c;
+    struct fixture *f = paused(&c, false);
+
+    (void)state;
+    stop_by_force(f);
+    expect_honest_end(&c, f);
+    gate_drained(f);
+    await_stop(f);
+    assert_int_equal(spooled(f, SPOOL_ACTIVE), 0);
+    finish(f);
+}
+
+static void test_stop_while_paused(void **state)
+{
+    struct client c;
+    struct fixture *f = paused(&c, true);
+
+    (void)state;
+    begin_stop(f);
+    gate_drained(f);
+    expect(&c, "250 ");
+    expect(&c, "421 4.3.2 ");
+    expect_end(&c);
+    finish(f);
+}
+
+static void test_gone_while_paused(void **state)
+{
+    struct client c;
+    struct fixture *f = paused(&c, false);
+
+    (void)state;
+    close(c.fd);
+    gate_drained(f);
+    f->drain_ms = 5000;
+    begin_stop(f);
+    await_stop(f);
+    assert_int_equal(spooled(f, SPOOL_ACTIVE), 0);
+    finish(f);
+}
+
+/* --- a password that is being checked --- */
+
+static void load_user(struct fixture *f, const char *line)
+{
+    char path[] = "/tmp/barid-users-XXXXXX";
+    struct err err = {0};
+    int fd = mkstemp(path);
+
+    assert_int_equal(write(fd, line, strlen(line)), strlen(line));
+    close(fd);
+    assert_int_equal(users_load(&f->users, path, &err, NULL), 0);
+    unlink(path);
+    f->listen.auth = LISTEN_AUTH_ON;
+    f->listen.plain_auth_without_tls = true;
+}
+
+static struct pool_job blocker; /* keeps the pool's one thread busy until told */
+static sem_t blocked;
+
+static void run_blocker(struct pool_job *job)
+{
+    (void)job;
+    sem_wait(&blocked);
+}
+
+static void blocker_done(struct pool_job *job)
+{
+    (void)job;
+}
+
+static void test_force_while_a_password_is_checked(void **state)
+{
+    struct fixture *f = prepare();
+    struct client c;
+
+    (void)state;
+    sem_init(&blocked, 0, 0);
+    blocker = (struct pool_job){.run = run_blocker, .done = blocker_done};
+    load_user(f, "user:{PLAIN}secret\n");
+    start(f);
+    assert_int_equal(pool_start(f->pool, f->loop, &blocker), 0);
+    greet(&c, f);
+    say(&c, "AUTH PLAIN AG5vYm9keQBzZWNyZXQ=\r\nNOOP\r\n", 39); /* nobody, secret */
+    stop_by_force(f);
+    expect_honest_end(&c, f);
+    sem_post(&blocked);
+    finish(f);
+    sem_destroy(&blocked);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_force_while_a_hook_thinks),
         cmocka_unit_test(test_gone_while_a_hook_thinks),
         cmocka_unit_test(test_slow_observer_of_the_end),
+        cmocka_unit_test(test_late_commit),
+        cmocka_unit_test(test_late_failure),
+        cmocka_unit_test(test_force_before_commit_is_done),
+        cmocka_unit_test(test_gone_before_commit_is_done),
+        cmocka_unit_test(test_stop_before_commit_is_done),
+        cmocka_unit_test(test_drained),
+        cmocka_unit_test(test_force_while_paused),
+        cmocka_unit_test(test_stop_while_paused),
+        cmocka_unit_test(test_gone_while_paused),
+        cmocka_unit_test(test_force_while_a_password_is_checked),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
