@@ -13,12 +13,13 @@
  * something earlier comes up. So there is no polling, and nothing turns in a circle: a lease
  * that is given back for lack of memory is followed by a pause.
  */
-#include "queue/queue_int.h"
+#include "queue/question.h"
 
 #include <stdlib.h>
 
 #include "base/mem.h"
 #include "base/slice.h"
+#include "interface/policy.h"
 
 #define CLAIM_BATCH                                                                            \
     32 /* claims in one call of the spool: its lock is taken once for that many */
@@ -113,7 +114,33 @@ static void record(struct work *w)
 
 static void on_work_done(struct pool_job *job)
 {
-    record((struct work *)((char *)job - offsetof(struct work, job)));
+    struct work *w = (struct work *)((char *)job - offsetof(struct work, job));
+
+    if (w->end == WORK_ASK && !atomic_load(&w->queue->stopping))
+        question_start(w);
+    else
+        record(w);
+}
+
+void work_asked(struct work *w)
+{
+    list_remove(&w->node);
+    if (w->n > 0)
+        record(w);
+    else
+        start_or_release(w);
+}
+
+/* A hook that still waits when the queue stops: its units go back. */
+static void cancel_questions(struct queue *q)
+{
+    while (!list_empty(&q->asking)) {
+        struct work *w = LIST_ENTRY(q->asking.next, struct work, node);
+
+        list_remove(&w->node);
+        question_cancel(w);
+        release(w);
+    }
 }
 
 static void start_or_release(struct work *w)
@@ -244,6 +271,7 @@ static void queue_round(struct loop_task *task)
     if (!is_paused(q) || atomic_load(&q->stopping))
         record_late(q);
     if (atomic_load(&q->stopping)) {
+        cancel_questions(q);
         stop_if_idle(q);
         return;
     }
@@ -268,11 +296,15 @@ int queue_new(struct queue **q_r, const struct queue_options *o, struct err *err
     q->started_us = clock_wall_us(loop_clock(o->loop));
     q->wake.run = queue_round;
     list_init(&q->unrecorded);
+    list_init(&q->asking);
+    q->asks = o->policy != NULL;
     q->timer = timer_new(o->loop, on_timer, q);
     if (q->timer == NULL) {
         mem_free(o->mem, q);
         return err_set(err, BARID_ENOMEM, "queue: out of memory");
     }
+    if (q->asks)
+        policy_ref(q->o.policy);
     o->spool->ops->watch(o->spool, on_spool_changed, q);
     wake(q);
     *q_r = q;
@@ -282,6 +314,16 @@ int queue_new(struct queue **q_r, const struct queue_options *o, struct err *err
 void queue_set_retry(struct queue *q, const struct queue_retry *retry)
 {
     q->o.retry = *retry;
+}
+
+void queue_set_policy(struct queue *q, struct policy *policy)
+{
+    struct policy *old = q->o.policy;
+
+    if (!q->asks)
+        return;
+    q->o.policy = policy_ref(policy);
+    policy_unref(&old);
 }
 
 void queue_stop(struct queue *q, void (*done)(void *user), void *user)
@@ -302,6 +344,7 @@ void queue_del(struct queue **q)
         return;
     *q = NULL;
     timer_del(&old->timer);
+    policy_unref(&old->o.policy);
     mem_free(old->o.mem, old);
 }
 

@@ -11,6 +11,7 @@
 #include "io/pool.h"
 
 struct queue;
+struct policy;
 struct queue_retry { uint32_t first_s, max_s; unsigned tries; };
 
 struct queue_options {
@@ -19,6 +20,8 @@ struct queue_options {
     struct spool *spool;
     struct transport *const *transports; /* by kind; a unit whose kind has none is held with a clear reply */
     size_t n_transports;
+    struct policy *policy;               /* of this loop: asked again about recipients that were put off at `recipient` while the
+                                          * client heard 250 for others; referenced. NULL = such units are held */
     struct queue_retry retry;
     size_t max_running;                  /* messages delivered at once; 0 = QUEUE_RUNNING_DEFAULT */
     const struct rng *rng;               /* jitter */
@@ -31,6 +34,7 @@ struct queue_options {
 /* It starts with the next turn of the loop. spool, pool and transports outlive it. 0, BARID_ENOMEM. */
 int queue_new(struct queue **q_r, const struct queue_options *o, struct err *err);
 void queue_set_retry(struct queue *q, const struct queue_retry *retry);
+void queue_set_policy(struct queue *q, struct policy *policy); /* a reload; not NULL, and only where there was one */
 /* No new claims; done (from the loop, never from within this call) when running deliveries are recorded and what was
  * claimed but not begun is released. Once. */
 void queue_stop(struct queue *q, void (*done)(void *user), void *user);

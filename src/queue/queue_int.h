@@ -29,8 +29,10 @@ struct queue {
     atomic_bool woken;        /* wake is posted: a batch of changes makes one round */
     uint64_t paused_until_ms; /* no claims before; 0 = not paused */
     size_t running;           /* works alive */
+    struct list asking;       /* works whose question is with the policy */
     struct list unrecorded;   /* works with results that no memory was left to record */
     atomic_bool stopping;     /* read on pool threads */
+    bool asks;                /* there is a policy: never changes */
     bool closed;              /* the store takes no more changes */
     bool stopped;             /* done was called */
     void (*done)(void *user);
@@ -40,8 +42,11 @@ struct queue {
 
 enum work_end {
     WORK_ON,     /* results are there, and more units may follow */
+    WORK_ASK,    /* the first unit of the slice is a question for the policy (question.h) */
     WORK_RELEASE /* results so far, if any; the other units go back */
 };
+
+struct question;
 
 /*
  * One claim on its way: units of one message, delivered slice by slice.
@@ -49,12 +54,16 @@ enum work_end {
  *   claimed -> on the pool (work_run) -> results recorded on the loop (work_record) -> on the
  * pool ... -> finished
  *
+ * A unit that the policy is asked about again makes a slice of its own: on the pool it is
+ * loaded, on the loop asked (question.c), then on the pool again with what was decided.
+ *
  * claim.units[0 .. at) are recorded, [at .. at + n) have results, the others wait.
  */
 struct work {
     struct pool_job job;
     struct queue *queue;
-    struct list node; /* in queue.unrecorded */
+    struct list node; /* in queue.unrecorded or queue.asking */
+    struct question *question;  /* the question about the first unit of the slice, or NULL */
     struct spool_claim claim;
     size_t at, n;
     int64_t now_us; /* when this slice was handed over */
@@ -79,6 +88,11 @@ void work_del(struct work *w);
 
 void work_run(struct pool_job *job); /* pool thread */
 void work_unload(struct work *w);
+/* Pool thread: u by its transport. unit is where it stands in the record; index names its file. */
+void work_deliver_unit(struct work *w, const struct unit *u, uint32_t unit, uint32_t index, void *body,
+                       uint64_t body_size, struct delivery_result *r);
+/* queue.c: the question is answered: there is a result, or something was decided. */
+void work_asked(struct work *w);
 
 /* Results into the spool and the log. 0, or what spool update said (nothing is logged as done
  * then). */

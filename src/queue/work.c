@@ -14,7 +14,7 @@
 
 #include "base/mem.h"
 #include "message/record.h"
-#include "queue/queue_int.h"
+#include "queue/question.h"
 
 struct work *work_new(struct queue *q, const struct spool_claim *claim)
 {
@@ -47,6 +47,7 @@ void work_del(struct work *w)
 
 void work_unload(struct work *w)
 {
+    question_del(w);
     if (w->is_loaded)
         w->queue->o.spool->ops->loaded_free(&w->loaded);
     w->is_loaded = w->is_decoded = false;
@@ -136,15 +137,14 @@ static struct transport *transport_of(const struct queue *q, enum disposition_ki
     return NULL;
 }
 
-static void deliver(struct work *w, uint32_t unit, void *body, uint64_t body_size,
-                    struct delivery_result *r)
+void work_deliver_unit(struct work *w, const struct unit *u, uint32_t unit, uint32_t index,
+                       void *body, uint64_t body_size, struct delivery_result *r)
 {
-    const struct unit *u = &w->units[unit];
     struct transport *t = transport_of(w->queue, u->kind);
     struct delivery d = {
         .mail = &w->mail,
         .unit = u,
-        .unit_index = unit,
+        .unit_index = index,
         .attempts = w->loaded.units[unit].attempts,
         .after_restart = w->mail.received_us <= w->queue->started_us,
         .body_size = body_size,
@@ -165,6 +165,22 @@ static void deliver(struct work *w, uint32_t unit, void *body, uint64_t body_siz
         t->deliver(t, &d, r);
 }
 
+/* The units of the slice, up to one that the policy has to be asked about. */
+static void deliver_slice(struct work *w, void *body, uint64_t body_size)
+{
+    while (w->n < w->n_slots && w->at + w->n < w->claim.n_units && !stopping(w)) {
+        uint32_t unit = w->claim.units[w->at + w->n];
+
+        if (question_needed(w, unit)) {
+            if (w->n == 0)
+                w->end = WORK_ASK;
+            return;
+        }
+        work_deliver_unit(w, &w->units[unit], unit, unit, body, body_size, &w->results[w->n]);
+        w->n++;
+    }
+}
+
 void work_run(struct pool_job *job)
 {
     struct work *w = (struct work *)((char *)job - offsetof(struct work, job));
@@ -179,7 +195,7 @@ void work_run(struct pool_job *job)
         w->end = WORK_RELEASE;
         return;
     }
-    if (!load(w))
+    if (w->question == NULL && !load(w))
         return;
     rc = s->ops->body_open(s, w->claim.id, &body, &body_size);
     if (rc == BARID_ENOTFOUND) {
@@ -190,9 +206,9 @@ void work_run(struct pool_job *job)
         cannot_read(w, "reading the body", rc);
         return;
     }
-    while (w->n < w->n_slots && w->at + w->n < w->claim.n_units && !stopping(w)) {
-        deliver(w, w->claim.units[w->at + w->n], body, body_size, &w->results[w->n]);
-        w->n++;
-    }
+    if (w->question != NULL)
+        question_deliver(w, body, body_size);
+    else
+        deliver_slice(w, body, body_size);
     s->ops->body_close(body);
 }

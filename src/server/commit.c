@@ -54,8 +54,9 @@ static int final_header(struct transaction *tx, struct buf *out)
     return rc == 0 ? header_write(&m->header, out) : rc;
 }
 
-/* Recipients refused although the client hears 250 (plain SMTP, mixed): kept as held units with
- * the refusal, so that none is silently forgotten: an operator sees them. */
+/* Plain SMTP, mixed: the client hears 250 for all. Recipients that were put off become units
+ * that the queue asks about again; refused ones are kept as held units with the refusal, so
+ * that none is silently forgotten: an operator sees them. */
 static int add_refused_units(struct transaction *tx)
 {
     struct mail *m = &tx->mail;
@@ -76,7 +77,8 @@ static int add_refused_units(struct transaction *tx)
         if (!index)
             return BARID_ENOMEM;
         *index = i;
-        all[tx->n_units++] = (struct unit){.rcpts = index, .n_rcpts = 1, .held = true};
+        all[tx->n_units++] = (struct unit){
+            .rcpts = index, .n_rcpts = 1, .held = m->rcpts[i]->verdict == RCPT_REJECTED};
     }
     tx->units = all;
     return 0;
@@ -93,6 +95,8 @@ static struct unit_state *initial_states(struct transaction *tx)
             m->delay_until_us > m->received_us ? m->delay_until_us : m->received_us;
         if (u->n_rcpts == 1)
             states[i].reply = m->rcpts[u->rcpts[0]]->reply;
+        if ((unsigned)u->kind == 0 && !u->held) /* put off: not asked again at once */
+            states[i].due_us += (int64_t)tx->c->version->config->retry.first_s * 1000000;
     }
     return states;
 }

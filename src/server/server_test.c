@@ -178,27 +178,34 @@ static void test_lmtp_mixed(void **state)
     stop(f);
 }
 
-/* Plain SMTP: the client hears 250, the refused recipient is kept visible. */
+/* Plain SMTP: the client hears 250; a refused recipient is kept visible, one that was put off is
+ * asked about again. */
 static void test_smtp_mixed(void **state)
 {
-    struct fixture *f = prepare();
-    struct client c;
-    struct spool_loaded l;
     (void)state;
-    f->script.refuse_rcpt = "no@example.com";
-    start(f);
-    greet(&c, f);
-    envelope(&c, "yes@example.com");
-    exchange(&c, "RCPT TO:<no@example.com>", "250 ");
-    message(&c, "250 ");
-    load_only(f, &l);
-    assert_int_equal(l.n_units, 2);
-    assert_int_equal(l.units[0].status, UNIT_PENDING);
-    assert_int_equal(l.units[1].status, UNIT_HELD);
-    assert_true(slice_eq(l.units[1].reply, BARID_S("550 5.2.1 mailbox disabled")));
-    f->spool->ops->loaded_free(&l);
-    quit(&c);
-    stop(f);
+    for (int put_off = 0; put_off < 2; put_off++) {
+        struct fixture *f = prepare();
+        struct client c;
+        struct spool_loaded l;
+        f->script.refuse_rcpt = "no@example.com";
+        f->script.put_off = put_off;
+        start(f);
+        greet(&c, f);
+        envelope(&c, "yes@example.com");
+        exchange(&c, "RCPT TO:<no@example.com>", "250 ");
+        message(&c, "250 ");
+        load_only(f, &l);
+        assert_int_equal(l.n_units, 2);
+        assert_int_equal(l.units[0].status, UNIT_PENDING);
+        assert_int_equal(l.units[1].status, put_off ? UNIT_PENDING : UNIT_HELD);
+        if (put_off)
+            assert_int_equal(l.units[1].due_us - l.units[0].due_us,
+                             (int64_t)f->config->retry.first_s * 1000000);
+        assert_true(slice_ends_nocase(l.units[1].reply, BARID_S("mailbox disabled")));
+        f->spool->ops->loaded_free(&l);
+        quit(&c);
+        stop(f);
+    }
 }
 
 static void test_big_body(void **state)

@@ -45,7 +45,8 @@ static enum policy_outcome run_script(void *user, struct policy_call *call)
             assert_int_equal(mail_add_row(call->mail, DISPOSITION_STORE, DISPOSITION_ONE,
                                           call->rcpt->index, slice_str(s->store)), 0);
         if (s->refuse_rcpt && slice_eq(call->rcpt->box.address, slice_str(s->refuse_rcpt))) {
-            call->verdict = (barid_verdict){.kind = BARID_REJECT, .code = 550,
+            call->verdict = (barid_verdict){.kind = s->put_off ? BARID_TEMPFAIL : BARID_REJECT,
+                                            .code = s->put_off ? 451 : 550,
                                             .enhanced = BARID_S("5.2.1"),
                                             .text = BARID_S("mailbox disabled")};
             return POLICY_ANSWERED;

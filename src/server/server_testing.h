@@ -23,6 +23,7 @@ struct script {
     bool hold[BARID_EVENTS]; /* answer when the test calls release */
     const char *store;       /* recipient: rcpt:store(this) unless NULL */
     const char *refuse_rcpt; /* recipient: reject this address, whatever else */
+    bool put_off;            /* ... tempfail it instead */
     const char *lose_rcpt;   /* recipient: discard this address */
 };
 

@@ -19,6 +19,9 @@ static void after_data(struct connection *c, const barid_verdict *v)
 {
     const struct spool_ops *ops = c->server->o.spool->ops;
     int rc = verdict_refuses(v) ? 0 : ops->put_begin(c->server->o.spool, &c->tx->put);
+    if (c->tx->put)
+        c->tx->mail.id = ops->put_id(
+            c->tx->put); /* a discarded mail keeps it: a client sees no difference */
     if (rc < 0)
         answer_storage_error(c, rc);
     else

@@ -230,8 +230,6 @@ void server_step_commit(struct connection *c, const barid_event *ev)
 {
     struct transaction *tx = c->tx;
     (void)ev;
-    tx->mail.id = c->server->o.spool->ops->put_id(
-        tx->put); /* a discarded mail has one too: a client sees no difference */
     if (tx->n_units == 0) {
         tx->empty_commit = true;
         note_stored(c);
