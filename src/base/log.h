@@ -30,7 +30,8 @@ struct log {
 
 static inline bool log_wants(const struct log *log, enum log_level level)
 {
-    return log != NULL && level <= log->level;
+    /* The sink's owner may change the level while workers log. */
+    return log != NULL && level <= __atomic_load_n(&log->level, __ATOMIC_RELAXED);
 }
 
 /* fields: array ended by a NULL key, or NULL. */

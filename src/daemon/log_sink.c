@@ -20,7 +20,7 @@
 #include "daemon/log_format.h"
 
 struct log_sink {
-    struct log log; /* level is written by configure while others read: a torn int does not exist here */
+    struct log log; /* level: atomic, see log_wants */
     const struct clock *clock;
     pthread_t thread;
     pthread_mutex_t lock;
@@ -187,7 +187,7 @@ int log_sink_configure(struct log_sink *s, const char *file, bool json, enum log
     mem_free(NULL, s->file);
     s->file = file != NULL ? xstrdup(slice_str(file)) : NULL;
     s->json = json;
-    s->log.level = level;
+    __atomic_store_n(&s->log.level, level, __ATOMIC_RELAXED);
     hand_over(s, fd);
     pthread_mutex_unlock(&s->lock);
     return 0;
