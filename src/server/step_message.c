@@ -27,9 +27,29 @@ static enum rcpt_verdict rcpt_verdict_of(const barid_verdict *v)
     return map[v->kind];
 }
 
+/* Hooks add recipients while others are asked. */
+static int grow_answers(struct transaction *tx, size_t n)
+{
+    size_t cap = n < 4 ? 4 : 2 * n;
+    if (n <= tx->cap_answers)
+        return 0;
+    barid_verdict *a = arena_alloc(&tx->arena, cap * sizeof *a);
+    if (!a)
+        return BARID_ENOMEM;
+    if (tx->cap_answers)
+        memcpy(a, tx->rcpt_answers, tx->cap_answers * sizeof *a);
+    tx->rcpt_answers = a;
+    tx->cap_answers = cap;
+    return 0;
+}
+
 static void set_answer(struct transaction *tx, size_t i, const barid_verdict *v)
 {
     struct rcpt *r = tx->mail.rcpts[i];
+    if (grow_answers(tx, i + 1) < 0) { /* an added one: no reply is due for it */
+        r->verdict = RCPT_TEMPFAILED;
+        return;
+    }
     r->verdict = rcpt_verdict_of(v);
     if (transaction_keep(tx, v, &tx->rcpt_answers[i]) < 0) {
         r->verdict = RCPT_TEMPFAILED;
@@ -99,27 +119,53 @@ static void all_asked(struct connection *c)
         connection_answer(c, &c->tx->message_answer);
 }
 
-static void after_recipient(struct connection *c, const barid_verdict *v);
+/* true: a handler has the question, after_recipient comes later. */
+static bool ask_one(struct connection *c);
 
-static void ask_next(struct connection *c)
+/* Answers that come at once make one loop, not a recursion as deep as there are recipients. */
+static void ask_recipients(struct connection *c)
 {
     struct transaction *tx = c->tx;
-    barid_verdict none = {.kind = BARID_CONTINUE};
-    bool hooked = policy_events(c->version->policy) & BARID_EVENT_BIT(BARID_EVENT_RECIPIENT);
-    while (!hooked &&
-           tx->asking <
-               tx->mail.n_rcpts) /* nobody listens: a thousand recipients are no recursion */
-        set_answer(tx, tx->asking++, &none);
-    if (tx->asking == tx->mail.n_rcpts)
-        all_asked(c);
+    tx->in_loop = true;
+    while (tx->asking < tx->mail.n_rcpts && !tx->cut_off) {
+        if (ask_one(c)) {
+            tx->in_loop = false;
+            return;
+        }
+    }
+    tx->in_loop = false;
+    if (tx->cut_off)
+        connection_answer(c, &tx->message_answer);
     else
-        ask(c, BARID_EVENT_RECIPIENT, NULL, tx->mail.rcpts[tx->asking], after_recipient);
+        all_asked(c);
 }
 
 static void after_recipient(struct connection *c, const barid_verdict *v)
 {
-    set_answer(c->tx, c->tx->asking++, v);
-    ask_next(c);
+    struct transaction *tx = c->tx;
+    if (v->kind != BARID_DISCONNECT)
+        set_answer(tx, tx->asking++, v);
+    else if (transaction_keep(tx, v, &tx->message_answer) < 0)
+        set_answer(tx, tx->asking++, v);
+    else
+        tx->cut_off = true; /* the session still waits for `message`: this answers it */
+    if (!tx->in_loop)
+        ask_recipients(c);
+}
+
+static bool ask_one(struct connection *c)
+{
+    static const barid_verdict none = {.kind = BARID_CONTINUE};
+    struct transaction *tx = c->tx;
+    size_t i = tx->asking;
+    bool hooked = policy_events(c->version->policy) & BARID_EVENT_BIT(BARID_EVENT_RECIPIENT);
+    if (tx->mail.rcpts[i]->verdict == RCPT_DISCARDED) /* taken off by a hook */
+        tx->asking++;
+    else if (!hooked)
+        set_answer(tx, tx->asking++, &none);
+    else
+        ask(c, BARID_EVENT_RECIPIENT, NULL, tx->mail.rcpts[i], after_recipient);
+    return tx->asking == i && !tx->cut_off;
 }
 
 /* --- message --- */
@@ -139,15 +185,14 @@ static void after_message(struct connection *c, const barid_verdict *v)
         connection_answer(c, v);
         return;
     }
-    tx->rcpt_answers =
-        arena_alloc(&tx->arena, (tx->mail.n_rcpts + 1) * sizeof *tx->rcpt_answers);
-    if (!tx->rcpt_answers || transaction_keep(tx, v, &tx->message_answer) < 0) {
+    if (grow_answers(tx, tx->mail.n_rcpts + 1) < 0 ||
+        transaction_keep(tx, v, &tx->message_answer) < 0) {
         connection_answer_reply(c, BARID_REPLY_LOCAL_ERROR);
         return;
     }
     if (tx->mail.state == MAIL_DISCARDED)
         discard_all(tx);
-    ask_next(c);
+    ask_recipients(c);
 }
 
 void server_step_message(struct connection *c, const barid_event *ev)

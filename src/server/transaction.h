@@ -25,7 +25,10 @@ struct transaction {
     size_t n_groups, cap_groups;
     barid_verdict
         *rcpt_answers; /* by mail recipient: what `recipient` said, texts in the arena */
-    size_t asking;     /* recipient being asked about, in mail.rcpts */
+    size_t cap_answers;
+    size_t asking; /* recipient being asked about, in mail.rcpts */
+    bool in_loop;  /* ask_recipients runs: answers that come at once return to it */
+    bool cut_off;  /* a recipient's hook disconnects: message_answer says how */
     barid_verdict message_answer; /* what `message` said, text in the arena */
     barid_verdict chunk_answer;   /* while a body chunk waits for the disk */
 
