@@ -54,31 +54,45 @@ static int final_header(struct transaction *tx, struct buf *out)
     return rc == 0 ? header_write(&m->header, out) : rc;
 }
 
-/* Plain SMTP, mixed: the client hears 250 for all. Recipients that were put off become units
- * that the queue asks about again; refused ones are kept as held units with the refusal, so
- * that none is silently forgotten: an operator sees them. */
-static int add_refused_units(struct transaction *tx)
+static bool is_refused(const struct rcpt *r)
+{
+    return r->verdict == RCPT_REJECTED || r->verdict == RCPT_TEMPFAILED;
+}
+
+/* Marks the recipients whose refusal the client hears: with one reply per RCPT (RFC 2033 4.2,
+ * PRDR) those of a RCPT of which nothing was accepted. */
+static void mark_heard(const struct transaction *tx, bool *heard)
+{
+    const struct mail *m = &tx->mail;
+    if (m->session->protocol != BARID_LMTP && !m->params.prdr)
+        return;
+    for (const struct rcpt_group *g = tx->groups; g < tx->groups + tx->n_groups; g++) {
+        bool none = true;
+        for (size_t i = g->first; i < g->first + g->n; i++)
+            none = none && is_refused(m->rcpts[i]);
+        for (size_t i = g->first; i < g->first + g->n; i++)
+            heard[i] = none;
+    }
+}
+
+int transaction_keep_refused(struct transaction *tx)
 {
     struct mail *m = &tx->mail;
-    bool per_recipient = m->session->protocol == BARID_LMTP || m->params.prdr;
-    size_t n = 0;
-    for (size_t i = 0; !per_recipient && i < m->n_rcpts; i++)
-        n += m->rcpts[i]->verdict == RCPT_REJECTED || m->rcpts[i]->verdict == RCPT_TEMPFAILED;
-    if (n == 0)
-        return 0;
-    struct unit *all = arena_alloc(&tx->arena, (tx->n_units + n) * sizeof *all);
-    if (!all)
+    bool *heard = arena_alloc(&tx->arena, m->n_rcpts);
+    struct unit *all = arena_alloc(&tx->arena, (tx->n_units + m->n_rcpts) * sizeof *all);
+    size_t *index = arena_alloc(&tx->arena, m->n_rcpts * sizeof *index);
+    if (!heard || !all || !index)
         return BARID_ENOMEM;
-    memcpy(all, tx->units, tx->n_units * sizeof *all);
+    mark_heard(tx, heard);
+    if (tx->n_units)
+        memcpy(all, tx->units, tx->n_units * sizeof *all);
     for (size_t i = 0; i < m->n_rcpts; i++) {
-        if (m->rcpts[i]->verdict != RCPT_REJECTED && m->rcpts[i]->verdict != RCPT_TEMPFAILED)
+        if (!is_refused(m->rcpts[i]) || heard[i])
             continue;
-        size_t *index = arena_alloc(&tx->arena, sizeof *index);
-        if (!index)
-            return BARID_ENOMEM;
-        *index = i;
-        all[tx->n_units++] = (struct unit){
-            .rcpts = index, .n_rcpts = 1, .held = m->rcpts[i]->verdict == RCPT_REJECTED};
+        index[i] = i;
+        all[tx->n_units++] = (struct unit){.rcpts = &index[i],
+                                           .n_rcpts = 1,
+                                           .held = m->rcpts[i]->verdict == RCPT_REJECTED};
     }
     tx->units = all;
     return 0;
@@ -110,11 +124,10 @@ static enum spool_state spool_state_of(enum mail_state s)
 
 static int describe(struct transaction *tx, struct buf *header, struct buf *meta)
 {
-    int rc = add_refused_units(tx);
-    struct unit_state *states = rc == 0 ? initial_states(tx) : NULL;
+    struct unit_state *states = initial_states(tx);
     if (!states)
         return BARID_ENOMEM;
-    rc = final_header(tx, header);
+    int rc = final_header(tx, header);
     if (rc == 0)
         rc = record_encode(&tx->mail, tx->units, tx->n_units, meta);
     if (rc < 0)

@@ -208,6 +208,62 @@ static void test_smtp_mixed(void **state)
     }
 }
 
+/* One recipient's mail is thrown away, the other's is refused: the 250 must not hide that. */
+static void test_smtp_discarded_and_refused(void **state)
+{
+    struct fixture *f = prepare();
+    struct client c;
+    struct spool_loaded l;
+    (void)state;
+    f->script.lose_rcpt = "lost@example.com";
+    f->script.refuse_rcpt = "no@example.com";
+    start(f);
+    greet(&c, f);
+    envelope(&c, "lost@example.com");
+    exchange(&c, "RCPT TO:<no@example.com>", "250 ");
+    message(&c, "250 ");
+    assert_int_equal(spooled(f, SPOOL_ACTIVE), 1);
+    load_only(f, &l);
+    assert_int_equal(l.n_units, 1);
+    assert_int_equal(l.units[0].status, UNIT_HELD);
+    assert_true(slice_eq(l.units[0].reply, BARID_S("550 5.2.1 mailbox disabled")));
+    f->spool->ops->loaded_free(&l);
+    quit(&c);
+    stop(f);
+}
+
+/* LMTP has one reply per RCPT: of an alias it tells what became of the first that was accepted,
+ * so a refusal behind it is kept; of a RCPT that was refused the client knows. */
+static void test_lmtp_alias_mixed(void **state)
+{
+    static const char *team[] = {"no@example.com", "yes@example.com"};
+    struct config_alias aliases[] = {{"team@example.com", team, 2}};
+    struct fixture *f = prepare();
+    struct client c;
+    struct spool_loaded l;
+    (void)state;
+    f->config->aliases = aliases;
+    f->config->n_aliases = 1;
+    f->listen.protocol = BARID_LMTP;
+    f->script.refuse_rcpt = "no@example.com";
+    start(f);
+    dial(&c, f);
+    expect(&c, "220 ");
+    exchange(&c, "LHLO client.example", "250 ");
+    envelope(&c, "team@example.com");
+    exchange(&c, "RCPT TO:<no@example.com>", "250 ");
+    exchange(&c, "DATA", "354 ");
+    exchange(&c, "\r\nx\r\n.", "250 ");
+    expect(&c, "550 5.2.1 mailbox disabled");
+    load_only(f, &l);
+    assert_int_equal(l.n_units, 2);
+    assert_int_equal(l.units[0].status, UNIT_PENDING);
+    assert_int_equal(l.units[1].status, UNIT_HELD);
+    f->spool->ops->loaded_free(&l);
+    quit(&c);
+    stop(f);
+}
+
 static void test_big_body(void **state)
 {
     enum { SIZE = 3 << 20 };
@@ -335,6 +391,8 @@ int main(void)
         cmocka_unit_test(test_delivery),         cmocka_unit_test(test_fates),
         cmocka_unit_test(test_no_relay),         cmocka_unit_test(test_aliases),
         cmocka_unit_test(test_lmtp_mixed),       cmocka_unit_test(test_smtp_mixed),
+        cmocka_unit_test(test_smtp_discarded_and_refused), cmocka_unit_test(test_lmtp_alias_mixed),
+       
         cmocka_unit_test(test_big_body),         cmocka_unit_test(test_spool_full),
         cmocka_unit_test(test_connection_limits), cmocka_unit_test(test_graceful_stop),
         cmocka_unit_test(test_submission),

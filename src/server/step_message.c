@@ -275,6 +275,10 @@ void server_step_commit(struct connection *c, const barid_event *ev)
 {
     struct transaction *tx = c->tx;
     (void)ev;
+    if (transaction_keep_refused(tx) < 0) {
+        connection_answer_reply(c, BARID_REPLY_LOCAL_ERROR);
+        return;
+    }
     if (tx->n_units == 0) {
         tx->empty_commit = true;
         note_stored(c);

@@ -59,6 +59,12 @@ void transaction_explain(struct transaction *tx, enum barid_event_id event,
 /* The body of a mail as policy sees it. */
 struct body_ops transaction_body(struct transaction *tx);
 
+/* Adds a unit for each recipient that was refused although the client hears 250 (plain SMTP,
+ * mixed; an alias that was accepted in part): one that was put off waits for the queue to ask
+ * again, a refused one is held with its refusal, so that none is silently forgotten: an operator
+ * sees them. 0 or BARID_ENOMEM. */
+int transaction_keep_refused(struct transaction *tx);
+
 /* Put mail and body on stable storage: message/record into the spool. committed (posted to the
  * loop) follows when 0 is returned. */
 int transaction_commit(struct transaction *tx);
