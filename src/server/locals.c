@@ -52,8 +52,24 @@ struct expansion {
     const struct locals *l;
     struct arena *arena;
     struct mailbox *out;
-    size_t n;
+    size_t n, cap;
 };
+
+/* Most aliases lead to a few: room for all targets would fill a transaction's memory soon. */
+#define EXPANSION_FIRST 4
+
+static int grow(struct expansion *x)
+{
+    size_t cap = x->cap ? x->cap * 2 : EXPANSION_FIRST;
+    struct mailbox *out = arena_alloc(x->arena, cap * sizeof *out);
+    if (!out)
+        return BARID_ENOMEM;
+    if (x->n)
+        memcpy(out, x->out, x->n * sizeof *out);
+    x->out = out;
+    x->cap = cap;
+    return 0;
+}
 
 static const struct config_alias *find(const struct locals *l, barid_slice local,
                                        barid_slice domain)
@@ -85,6 +101,8 @@ static int add(struct expansion *x, const struct mailbox *box)
             return 0;
     if (x->n == LOCALS_ALIAS_TARGETS)
         return BARID_ELIMIT;
+    if (x->n == x->cap && grow(x) < 0)
+        return BARID_ENOMEM;
     x->out[x->n++] = *box;
     return 0;
 }
@@ -119,11 +137,7 @@ int locals_expand(const struct locals *l, const struct mailbox *box, struct aren
                   struct mailbox **boxes_r, size_t *n_r)
 {
     const struct config_alias *path[LOCALS_ALIAS_DEPTH];
-    bool aliased = locals_has(l, box) && alias_of(l, box);
     struct expansion x = {.l = l, .arena = arena};
-    x.out = arena_alloc(arena, (aliased ? LOCALS_ALIAS_TARGETS : 1) * sizeof *x.out);
-    if (!x.out)
-        return BARID_ENOMEM;
     int rc = expand(&x, box, path, 0);
     *boxes_r = x.out;
     *n_r = x.n;

@@ -264,6 +264,80 @@ static void test_lmtp_alias_mixed(void **state)
     stop(f);
 }
 
+/* A hook may add recipients while they are being asked about, and take some off before. */
+static void test_added_and_removed(void **state)
+{
+    struct fixture *f = prepare();
+    struct client c;
+    struct spool_loaded l;
+    (void)state;
+    f->script.add_rcpts = 500;
+    f->script.remove_rcpt = "gone@example.com";
+    start(f);
+    greet(&c, f);
+    envelope(&c, "user@example.com");
+    exchange(&c, "RCPT TO:<gone@example.com>", "250 ");
+    message(&c, "250 ");
+    load_only(f, &l);
+    assert_int_equal(l.n_units, 501);
+    f->spool->ops->loaded_free(&l);
+    quit(&c);
+    stop(f);
+}
+
+/* MAIL_RCPTS_MAX recipients out of few commands, each with a hook: neither the stack nor the
+ * transaction's memory may give way. */
+static void test_fan_out(void **state)
+{
+    enum { TARGETS = 1000, RCPTS = MAIL_RCPTS_MAX / TARGETS };
+    static char text[TARGETS][32];
+    static const char *team[TARGETS];
+    struct config_alias aliases[] = {{"team@example.com", team, TARGETS}};
+    struct fixture *f = prepare();
+    struct client c;
+    (void)state;
+    for (size_t i = 0; i < TARGETS; i++) {
+        snprintf(text[i], sizeof text[i], "user%zu@example.com", i);
+        team[i] = text[i];
+    }
+    f->config->aliases = aliases;
+    f->config->n_aliases = 1;
+    f->script.store = NULL;
+    f->script.verdict[BARID_EVENT_RECIPIENT].kind = BARID_DISCARD;
+    start(f);
+    greet(&c, f);
+    envelope(&c, "team@example.com");
+    for (size_t i = 1; i < RCPTS; i++)
+        exchange(&c, "RCPT TO:<team@example.com>", "250 ");
+    exchange(&c, "RCPT TO:<team@example.com>", "452 ");
+    message(&c, "250 ");
+    quit(&c);
+    stop(f);
+}
+
+/* Many RCPT to small aliases stay within the memory of a transaction. */
+static void test_many_aliased(void **state)
+{
+    static const char *team[] = {"one@example.com"};
+    struct config_alias aliases[] = {{"team@example.com", team, 1}};
+    struct fixture *f = prepare();
+    struct client c;
+    struct spool_loaded l;
+    (void)state;
+    f->config->aliases = aliases;
+    f->config->n_aliases = 1;
+    start(f);
+    greet(&c, f);
+    envelope(&c, "team@example.com");
+    for (size_t i = 1; i < 1000; i++)
+        exchange(&c, "RCPT TO:<team@example.com>", "250 ");
+    message(&c, "250 ");
+    load_only(f, &l);
+    f->spool->ops->loaded_free(&l);
+    quit(&c);
+    stop(f);
+}
+
 static void test_big_body(void **state)
 {
     enum { SIZE = 3 << 20 };
@@ -391,6 +465,7 @@ int main(void)
         cmocka_unit_test(test_delivery),         cmocka_unit_test(test_fates),
         cmocka_unit_test(test_no_relay),         cmocka_unit_test(test_aliases),
         cmocka_unit_test(test_lmtp_mixed),       cmocka_unit_test(test_smtp_mixed),
+        cmocka_unit_test(test_added_and_removed), cmocka_unit_test(test_fan_out), cmocka_unit_test(test_many_aliased),
         cmocka_unit_test(test_smtp_discarded_and_refused), cmocka_unit_test(test_lmtp_alias_mixed),
        
         cmocka_unit_test(test_big_body),         cmocka_unit_test(test_spool_full),

@@ -36,11 +36,32 @@ static void run_resume(struct loop_task *task)
     policy_resume(f->policy, call);
 }
 
+static void add_rcpts(struct fixture *f, struct mail *m)
+{
+    for (; f->script.add_rcpts > 0; f->script.add_rcpts--) {
+        struct mailbox box;
+        struct rcpt *r;
+        char *text = arena_fmt(m->arena, "added%zu@example.com", f->script.add_rcpts);
+        assert_int_equal(mailbox_from_text(&box, m->arena, slice_str(text), 0), 0);
+        assert_int_equal(mail_add_rcpt(m, &box, box.address, &r), 0);
+    }
+}
+
+static void remove_rcpt(const struct fixture *f, struct mail *m)
+{
+    for (size_t i = 0; f->script.remove_rcpt && i < m->n_rcpts; i++)
+        if (slice_eq(m->rcpts[i]->box.address, slice_str(f->script.remove_rcpt)))
+            m->rcpts[i]->verdict = RCPT_DISCARDED;
+}
+
 static enum policy_outcome run_script(void *user, struct policy_call *call)
 {
     struct fixture *f = user;
     const struct script *s = &f->script;
+    if (call->event == BARID_EVENT_MESSAGE)
+        remove_rcpt(f, call->mail);
     if (call->event == BARID_EVENT_RECIPIENT) {
+        add_rcpts(f, call->mail);
         if (s->store)
             assert_int_equal(mail_add_row(call->mail, DISPOSITION_STORE, DISPOSITION_ONE,
                                           call->rcpt->index, slice_str(s->store)), 0);

@@ -25,6 +25,8 @@ struct script {
     const char *refuse_rcpt; /* recipient: reject this address, whatever else */
     bool put_off;            /* ... tempfail it instead */
     const char *lose_rcpt;   /* recipient: discard this address */
+    const char *remove_rcpt; /* message: take this address off, as mail:remove_recipient does */
+    size_t add_rcpts;        /* recipient: so many more, once */
 };
 
 /* A spool in front of f->spool. Late: done of a commit, and drained, come when the test says. */
