@@ -59,7 +59,8 @@ struct body_ops {
 struct mail {
     struct arena *arena;
     struct session_facts *session; /* borrowed while the session lives; an own copy in decoded records */
-    uint64_t id;                   /* 0 until queued */
+    uint64_t id;                   /* 0 until the content begins to arrive */
+    bool queued;                   /* it is in the spool: to be looked at, not changed */
     int64_t received_us;
 
     struct mailbox sender;

@@ -23,7 +23,7 @@ struct mail *mail_check(lua_State *L, int arg)
 
 static void writable(lua_State *L, const struct mail *m, const char *what)
 {
-    if (m->id != 0)
+    if (m->queued)
         luaL_error(L, "%s: the mail is queued and cannot be changed any more", what);
 }
 

@@ -264,11 +264,13 @@ static void run_committed(struct loop_task *task)
         note_stored(c);
     if (!connection_back(c))
         return;
-    if (err < 0)
+    if (err < 0) {
         connection_answer_reply(c, err == BARID_EFULL ? BARID_REPLY_STORAGE_FULL
                                                       : BARID_REPLY_LOCAL_ERROR);
-    else
-        ask(c, BARID_EVENT_QUEUED, NULL, NULL, after_queued);
+        return;
+    }
+    tx->mail.queued = true;
+    ask(c, BARID_EVENT_QUEUED, NULL, NULL, after_queued);
 }
 
 void server_step_commit(struct connection *c, const barid_event *ev)
