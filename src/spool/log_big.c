@@ -445,6 +445,8 @@ void *big_thread(void *store)
             pthread_cond_wait(&s->big_work, &s->lock);
         }
     }
+    pthread_cond_broadcast(
+        &s->big_work); /* the others may have waited for what was done here */
     pthread_mutex_unlock(&s->lock);
     return NULL;
 }

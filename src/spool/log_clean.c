@@ -90,7 +90,8 @@ static int copy_record(struct store *s, struct log_segment *seg, uint32_t off, s
         op_del(s, op);
         return BARID_ENOMEM;
     }
-    memcpy(piece->units, octets + LOG_RECORD_SIZE, piece->n_units);
+    if (piece->n_units > 0)
+        memcpy(piece->units, octets + LOG_RECORD_SIZE, piece->n_units);
     op->old_seg = seg->slot;
     op->old_off = off;
     pthread_mutex_lock(&s->lock);
@@ -133,6 +134,17 @@ static int copy_all(struct store *s, struct log_segment *seg, const uint8_t *oct
     return rc;
 }
 
+/* How much may live in a segment that is worth copying. On a full disk the copies go into the
+ * reserve, which is there so that removals find room: it must not be used up for this. */
+static uint64_t worth_most(const struct store *s)
+{
+    uint64_t size = s->options.segment_size, room = size - s->active->end;
+
+    if (!s->full)
+        return size / 4 * 3;
+    return s->active->reserve && room / 2 < size / 4 ? room / 2 : size / 4;
+}
+
 /* Sealed, with the fewest live octets, and worth it. Lock held. */
 static struct log_segment *choose(const struct store *s)
 {
@@ -145,7 +157,7 @@ static struct log_segment *choose(const struct store *s)
         struct log_segment *seg = s->segments[slot];
 
         if (seg == NULL || !seg->sealed || seg->live == 0 || seg->stuck ||
-            seg->live > s->options.segment_size / 4 * 3)
+            seg->live > worth_most(s))
             continue;
         if (best == NULL || seg->live < best->live)
             best = seg;

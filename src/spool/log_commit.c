@@ -55,10 +55,12 @@ static int wait_for_next(struct store *s, bool may_use_reserve)
     s->may_use_reserve = may_use_reserve;
     s->want_next = WANT_URGENT;
     pthread_cond_signal(&s->keep);
-    while (s->next == NULL && s->next_error == 0)
+    while (s->next == NULL && s->next_error == 0 && !s->failed)
         pthread_cond_wait(&s->ready, &s->lock);
     s->want_next = WANT_NONE;
-    return s->next == NULL ? s->next_error : 0;
+    if (s->next != NULL)
+        return 0;
+    return s->failed ? BARID_EIO : s->next_error;
 }
 
 /* A segment for an op: the active one, or the next when there is no room. PUTs never go into

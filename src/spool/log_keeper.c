@@ -222,7 +222,10 @@ void *keeper_thread(void *store)
     for (;;) {
         struct timespec t;
 
-        if (keep_next(s, &no_room) || keep_free(s) || keep_files(s) || keep_sidecars(s))
+        /* The reserve comes before all: without it a full spool could not drain. */
+        if (s->n_spares == 0 && !s->committer_over && keep_spares(s, &no_room))
+            continue;
+        if (keep_free(s) || keep_next(s, &no_room) || keep_files(s) || keep_sidecars(s))
             continue;
         if (s->committer_over)
             break;

@@ -366,7 +366,7 @@ static void finish_del(struct store *s, struct log_segment *seg, struct log_op *
     struct log_entry *e = index_entry(&s->index, op->place);
     uint64_t target = op->pieces[0].rec.body_len;
 
-    if (target != seg->segno)
+    if (target != seg->segno && (s->options.broken & SPOOL_BROKEN_DROP_DEL) == 0)
         segment_add_del(s, seg, target);
     segment_dead(s, e->put_seg, e->put_len);
     segment_dead(s, e->state_seg, e->state_len);

@@ -115,7 +115,7 @@ static int replay_del(struct replay *r, struct log_segment *seg, uint32_t off,
     if (place == NO_PLACE)
         return BARID_ENOMEM;
     index_entry(&r->s->index, place)->flags |= ENTRY_GONE;
-    if (rec->body_len == seg->segno)
+    if (rec->body_len == seg->segno || (r->s->options.broken & SPOOL_BROKEN_DROP_DEL) != 0)
         return 0;
     if (r->target == NULL || r->target->segno != rec->body_len)
         r->target = segment_by_number(r->s, rec->body_len);

@@ -1,0 +1,552 @@
+/*
+ * spool/log_test.c: what only the log can do wrong: disks that fail or are full, memory that
+ * is not there, damage, sidecars, owners, versions. Crashes are in crash_test.c.
+ */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "spool/disk_testing.h"
+#include "spool/spool_open.h"
+#include "spool/spool_testing.h"
+
+#define START_US 1800000000000000
+#define SEGMENT  (64u << 10)
+
+static struct spool_log_options small(const struct disk *d)
+{
+    return (struct spool_log_options){
+        .dir = "spool",
+        .io = &d->io,
+        .segment_size = SEGMENT,
+        .clean_above = 2 * SEGMENT,
+        .spares_max = 3,
+        .soft_free = 1,
+        .hard_free = 1,
+    };
+}
+
+static struct spool *open_on(const struct disk *d)
+{
+    struct spool_log_options options = small(d);
+    struct spool *s = NULL;
+    struct err e = {0};
+
+    if (spool_log_open(&s, &options, &e) != 0)
+        fail_msg("open: %s", e.text);
+    return s;
+}
+
+static int erase(struct spool *s, uint64_t id)
+{
+    struct waiter w;
+    int rc;
+
+    waiter_init(&w);
+    rc = s->ops->erase(s, id, waiter_done, &w);
+    if (rc == 0)
+        rc = waiter_wait(&w);
+    waiter_deinit(&w);
+    return rc;
+}
+
+/* --- failing disks and memory */
+
+#define SCENE 14
+
+struct scene {
+    uint64_t ids[SCENE];
+    bool there[SCENE], gone[SCENE];
+};
+
+/* Accepts, holds, removes; remembers what was acknowledged. Everything may fail, nothing may
+ * lie. */
+static void play(struct spool *s, struct scene *scene)
+{
+    struct unit_state units[2] = {test_unit(START_US), test_unit(START_US)};
+    struct unit_change change = {0, {.status = UNIT_DONE, .reply = {"250 ok", 6}}};
+    struct spool_claim claims[2];
+    struct spool_loaded loaded;
+    size_t n = 0;
+
+    for (size_t i = 0; i < SCENE; i++) {
+        size_t size = i == 5 ? SPOOL_BODY_MEMORY + 100 : 9000;
+        struct spool_put *put =
+            test_put(s, i, size, i % 3 ? SPOOL_ACTIVE : SPOOL_HELD, units, 1 + i % 2);
+
+        if (put == NULL)
+            continue;
+        scene->ids[i] = s->ops->put_id(put);
+        scene->there[i] = test_commit(s, &put, 1) == 0;
+        if (i % 4 == 3 && scene->there[i]) {
+            scene->there[i] = false;
+            scene->gone[i] = erase(s, scene->ids[i]) == 0;
+        }
+    }
+    if (s->ops->claim(s, START_US, 2, claims, &n) != 0)
+        return;
+    for (size_t i = 0; i < n; i++) {
+        s->ops->update(s, claims[i].id, claims[i].lease, &change, 1, NULL, NULL);
+        free(claims[i].units);
+        if (s->ops->load(s, claims[i].id, &loaded) == 0)
+            s->ops->loaded_free(&loaded);
+        for (size_t k = 0; k < SCENE; k++) {
+            if (scene->ids[k] == claims[i].id)
+                scene->there[k] = false; /* delivered, in part or wholly: not asked for below */
+        }
+    }
+}
+
+static void check_scene(struct spool *s, const struct scene *scene, size_t n)
+{
+    for (size_t i = 0; i < SCENE; i++) {
+        int rc = scene->ids[i] == 0 ? BARID_ENOTFOUND
+                                    : test_verify(s, scene->ids[i], i,
+                                                  i == 5 ? SPOOL_BODY_MEMORY + 100 : 9000);
+
+        if (rc != 0 && rc != BARID_ENOTFOUND)
+            fail_msg("n %zu: message %zu is not whole: %s", n, i, barid_strerror(rc));
+        if (scene->there[i] && rc != 0)
+            fail_msg("n %zu: message %zu was acknowledged and is lost", n, i);
+        if (scene->gone[i] && rc == 0)
+            fail_msg("n %zu: message %zu was removed and is back", n, i);
+    }
+}
+
+static void with_failing_call(int errno_value)
+{
+    for (size_t n = 1;; n++) {
+        struct spool_log_options options;
+        struct scene scene = {0};
+        struct spool *s;
+        struct disk d;
+        bool failed;
+
+        disk_init(&d);
+        d.fail_at = n;
+        d.fail_with = errno_value;
+        options = small(&d);
+        if (spool_log_open(&s, &options, NULL) == 0) {
+            play(s, &scene);
+            s->ops->close(s);
+        }
+        failed = d.failed;
+        d.fail_at = 0;
+        s = open_on(&d);
+        check_scene(s, &scene, n);
+        s->ops->close(s);
+        disk_deinit(&d);
+        if (!failed)
+            break;
+    }
+}
+
+static void stands_an_error_at_every_call(void **state)
+{
+    (void)state;
+    with_failing_call(EIO);
+}
+
+static void stands_a_full_disk_at_every_call(void **state)
+{
+    (void)state;
+    with_failing_call(ENOSPC);
+}
+
+static void stands_failing_allocations(void **state)
+{
+    size_t n = 1;
+    bool failed = true;
+
+    (void)state;
+    /* Threads make the count of a run differ a little: past the end three runs must see no
+     * failure. */
+    for (size_t quiet = 0; quiet < 3; n++) {
+        struct spool_log_options options;
+        struct scene scene = {0};
+        struct threads_mem mem;
+        struct spool *s;
+        struct disk d;
+
+        disk_init(&d);
+        threads_mem_init(&mem, n);
+        options = small(&d);
+        options.mem = &mem.mem;
+        if (spool_log_open(&s, &options, NULL) == 0) {
+            play(s, &scene);
+            check_scene(s, &(struct scene){0}, n);
+            s->ops->close(s);
+        }
+        failed = mem.failed;
+        quiet = failed ? 0 : quiet + 1;
+        if (mem.live != 0)
+            fail_msg("allocation %zu failing leaves %ld behind", n, mem.live);
+        s = open_on(&d);
+        check_scene(s, &scene, n);
+        s->ops->close(s);
+        disk_deinit(&d);
+    }
+    assert_true(n > 100);
+}
+
+static void says_why_it_closed(void **state)
+{
+    struct spool_stats stats;
+    struct spool_claim claim;
+    struct spool *s;
+    struct disk d;
+    uint64_t id;
+    size_t n;
+
+    (void)state;
+    disk_init(&d);
+    s = open_on(&d);
+    id = test_accept(s, 1, 100, START_US);
+    pthread_mutex_lock(&d.lock);
+    d.stopped = true;
+    pthread_mutex_unlock(&d.lock);
+    assert_int_equal(erase(s, id), BARID_EIO);
+    s->ops->stats(s, &stats);
+    assert_true(stats.failed);
+    assert_non_null(strstr(stats.failure, "Input/output error"));
+    assert_int_equal(s->ops->admit(s, 0), BARID_EIO);
+    assert_int_equal(s->ops->claim(s, START_US, 1, &claim, &n), BARID_EIO);
+    assert_int_equal(s->ops->set_state(s, id, SPOOL_HELD, NULL, NULL), BARID_EIO);
+    s->ops->close(s);
+    disk_deinit(&d);
+}
+
+/* --- a full disk */
+
+static size_t fill(struct spool *s, uint64_t *ids, size_t most)
+{
+    struct unit_state unit = test_unit(START_US);
+    size_t n = 0;
+
+    while (n < most) {
+        struct spool_put *put = test_put(s, n, 9000, SPOOL_HELD, &unit, 1);
+
+        assert_non_null(put);
+        ids[n] = s->ops->put_id(put);
+        if (test_commit(s, &put, 1) != 0)
+            return n;
+        n++;
+    }
+    return n;
+}
+
+static void a_full_spool_drains(void **state)
+{
+    struct spool_stats stats;
+    uint64_t ids[1000];
+    struct spool *s;
+    struct disk d;
+    size_t n;
+
+    (void)state;
+    disk_init(&d);
+    d.capacity = 12 * SEGMENT;
+    s = open_on(&d);
+    for (int round = 0; round < 3; round++) {
+        n = fill(s, ids, 1000);
+        assert_in_range(n, 20, 200);
+        assert_int_equal(s->ops->admit(s, 0), BARID_EFULL);
+        s->ops->stats(s, &stats);
+        assert_true(stats.full);
+        assert_false(stats.failed);
+        /* States and removals still work, and not only a few. */
+        for (size_t i = 0; i < n; i++) {
+            struct waiter w;
+
+            waiter_init(&w);
+            assert_int_equal(s->ops->set_state(s, ids[i], SPOOL_REMOVED, waiter_done, &w), 0);
+            assert_int_equal(waiter_wait(&w), 0);
+            waiter_deinit(&w);
+            assert_int_equal(test_verify(s, ids[i], i, 9000), 0);
+            assert_int_equal(erase(s, ids[i]), 0);
+        }
+        s->ops->close(s);
+        s = open_on(&d);
+    }
+    s->ops->close(s);
+    disk_deinit(&d);
+}
+
+/* A little mail stays for ever, the rest goes: the cleaner keeps the disk small. */
+static void the_cleaner_bounds_the_disk(void **state)
+{
+    struct spool_stats stats;
+    uint64_t kept[40];
+    struct spool *s;
+    struct disk d;
+
+    (void)state;
+    disk_init(&d);
+    s = open_on(&d);
+    for (size_t i = 0; i < 40; i++) {
+        kept[i] = test_accept(s, i, 3000, START_US);
+        for (size_t k = 0; k < 20; k++)
+            assert_int_equal(erase(s, test_accept(s, k, 3000, START_US)), 0);
+    }
+    s->ops->close(s);
+    s = open_on(&d);
+    s->ops->stats(s, &stats);
+    /* 800 mails of a whole segment each 13 went through: without cleaning every segment with a
+     * kept one would stay. */
+    assert_in_range(stats.disk_bytes, SEGMENT, 14 * SEGMENT);
+    assert_int_equal(stats.messages[SPOOL_ACTIVE], 40);
+    assert_int_equal(stats.damaged, 0);
+    for (size_t i = 0; i < 40; i++)
+        assert_int_equal(test_verify(s, kept[i], i, 3000), 0);
+    s->ops->close(s);
+    disk_deinit(&d);
+}
+
+/* --- damage */
+
+static void damage_is_set_aside(void **state)
+{
+    struct spool_stats stats;
+    uint64_t ids[30];
+    struct spool *s;
+    struct disk d;
+    uint8_t *content;
+    const char *name;
+    size_t size, lost = 0;
+
+    (void)state;
+    disk_init(&d);
+    s = open_on(&d);
+    for (size_t i = 0; i < 30; i++)
+        ids[i] = test_accept(s, i, 3000, START_US);
+    s->ops->close(s);
+    assert_true(disk_unlink_matching(&d, ".idx") > 0);
+    name = disk_name_at(&d, "seg/", ".log", 0);
+    assert_non_null(name);
+    content = disk_content(&d, name, &size);
+    content[18000] ^= 1;
+    s = open_on(&d);
+    s->ops->stats(s, &stats);
+    assert_int_equal(stats.damaged, 1);
+    for (size_t i = 0; i < 30; i++) {
+        int rc = test_verify(s, ids[i], i, 3000);
+
+        assert_true(rc == 0 || rc == BARID_ENOTFOUND);
+        lost += rc != 0;
+    }
+    assert_int_equal(lost, 1);
+    assert_non_null(disk_name_at(&d, "damaged/", "", 0));
+    s->ops->close(s);
+    s = open_on(&d); /* told once */
+    s->ops->stats(s, &stats);
+    assert_int_equal(stats.damaged, 0);
+    s->ops->close(s);
+    disk_deinit(&d);
+}
+
+static void a_damaged_header_loses_nothing(void **state)
+{
+    struct spool *s;
+    struct disk d;
+    uint64_t id;
+    size_t size;
+
+    (void)state;
+    disk_init(&d);
+    s = open_on(&d);
+    id = test_accept(s, 1, 3000, START_US);
+    s->ops->close(s);
+    memset(disk_content(&d, disk_name_at(&d, "seg/", ".log", 0), &size), 0xee, 4096);
+    s = open_on(&d);
+    assert_int_equal(test_verify(s, id, 1, 3000), 0);
+    s->ops->close(s);
+    disk_deinit(&d);
+}
+
+static void damage_found_while_reading_is_an_error(void **state)
+{
+    struct spool *s;
+    struct disk d;
+    uint64_t id, size;
+    uint8_t *content;
+    size_t n;
+    void *body;
+
+    (void)state;
+    disk_init(&d);
+    s = open_on(&d);
+    id = test_accept(s, 1, 30000, START_US);
+    content = disk_content(&d, disk_name_at(&d, "seg/", ".log", 0), &n);
+    content[20000] ^= 1;
+    assert_int_equal(s->ops->body_open(s, id, &body, &size), BARID_ECORRUPT);
+    s->ops->close(s);
+    disk_deinit(&d);
+}
+
+static void sidecars_are_not_needed(void **state)
+{
+    struct spool_message with[60], m;
+    struct spool *s;
+    struct disk d;
+    size_t n = 0;
+
+    (void)state;
+    disk_init(&d);
+    s = open_on(&d);
+    for (size_t i = 0; i < 90; i++) {
+        uint64_t id = test_accept(s, i, 3000, START_US + (int64_t)i);
+
+        if (i % 3 == 0)
+            assert_int_equal(erase(s, id), 0);
+    }
+    s->ops->close(s);
+    assert_non_null(disk_name_at(&d, "seg/", ".idx", 0));
+    s = open_on(&d);
+    for (m.id = 0; s->ops->after(s, m.id, &m) == 0; n++)
+        with[n] = m;
+    assert_int_equal(n, 60);
+    s->ops->close(s);
+    disk_unlink_matching(&d, ".idx");
+    s = open_on(&d);
+    m.id = 0;
+    for (size_t i = 0; i < 60; i++) {
+        assert_int_equal(s->ops->after(s, m.id, &m), 0);
+        assert_int_equal(m.id, with[i].id);
+        assert_int_equal(m.next_due_us, with[i].next_due_us);
+        assert_int_equal(m.size, with[i].size);
+    }
+    s->ops->close(s);
+    disk_deinit(&d);
+}
+
+/* --- owners, versions, other directories: on a real disk */
+
+static int open_dir(const char *dir, bool read_only, struct spool **s, struct err *e)
+{
+    struct spool_log_options options = {.dir = dir,
+                                        .segment_size = SEGMENT,
+                                        .soft_free = 1,
+                                        .hard_free = 1,
+                                        .read_only = read_only};
+
+    *e = (struct err){0};
+    return spool_log_open(s, &options, e);
+}
+
+static void has_one_owner(void **state)
+{
+    char dir[TEST_DIR_SIZE], pid[32];
+    struct spool *s, *other;
+    struct err e;
+
+    (void)state;
+    test_dir_make(dir);
+    assert_int_equal(open_dir(dir, false, &s, &e), 0);
+    assert_int_equal(open_dir(dir, false, &other, &e), BARID_ELOCKED);
+    snprintf(pid, sizeof(pid), "process %ld", (long)getpid());
+    assert_non_null(strstr(e.text, pid));
+    assert_int_equal(open_dir(dir, true, &other, &e), BARID_ELOCKED);
+    s->ops->close(s);
+    assert_int_equal(open_dir(dir, false, &s, &e), 0);
+    s->ops->close(s);
+    test_dir_remove(dir);
+}
+
+static void reads_without_changing(void **state)
+{
+    char dir[TEST_DIR_SIZE];
+    struct spool_message m;
+    struct spool_put *put;
+    struct spool *s;
+    struct err e;
+    uint64_t id;
+
+    (void)state;
+    test_dir_make(dir);
+    assert_int_equal(open_dir(dir, true, &s, &e), BARID_ENOTFOUND);
+    assert_int_equal(open_dir(dir, false, &s, &e), 0);
+    id = test_accept(s, 3, 500, START_US);
+    s->ops->close(s);
+    assert_int_equal(open_dir(dir, true, &s, &e), 0);
+    assert_int_equal(s->ops->after(s, 0, &m), 0);
+    assert_int_equal(m.id, id);
+    assert_int_equal(test_verify(s, id, 3, 500), 0);
+    assert_int_equal(s->ops->put_begin(s, &put), BARID_EUNSUPPORTED);
+    assert_int_equal(s->ops->erase(s, id, NULL, NULL), BARID_EUNSUPPORTED);
+    assert_int_equal(s->ops->admit(s, 0), BARID_EUNSUPPORTED);
+    s->ops->close(s);
+    test_dir_remove(dir);
+}
+
+static void write_file(const char *dir, const char *name, const char *text)
+{
+    char path[TEST_DIR_SIZE + 32];
+    FILE *f;
+
+    snprintf(path, sizeof(path), "%s/%s", dir, name);
+    f = fopen(path, "w");
+    assert_non_null(f);
+    fputs(text, f);
+    fclose(f);
+}
+
+static bool exists(const char *dir, const char *name)
+{
+    char path[TEST_DIR_SIZE + 32];
+    struct stat st;
+
+    snprintf(path, sizeof(path), "%s/%s", dir, name);
+    return stat(path, &st) == 0;
+}
+
+static void refuses_what_is_not_its_own(void **state)
+{
+    char dir[TEST_DIR_SIZE];
+    struct spool *s;
+    struct err e;
+
+    (void)state;
+    test_dir_make(dir);
+    write_file(dir, "letter", "dear");
+    assert_int_equal(open_dir(dir, false, &s, &e), BARID_EINVALID);
+    assert_non_null(strstr(e.text, "not a spool"));
+    assert_false(exists(dir, "LOCK"));
+    write_file(dir, "FORMAT", "barid-spool 2\nsomething new\n");
+    assert_int_equal(open_dir(dir, false, &s, &e), BARID_EVERSION);
+    assert_non_null(strstr(e.text, "newer version"));
+    assert_false(exists(dir, "LOCK"));
+    assert_false(exists(dir, "seg"));
+    write_file(dir, "FORMAT", "barid-spool 1\nsegment-size 65536\nsum 00000000\n");
+    assert_int_equal(open_dir(dir, false, &s, &e), BARID_ECORRUPT);
+    test_dir_remove(dir);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(stands_an_error_at_every_call),
+        cmocka_unit_test(stands_a_full_disk_at_every_call),
+        cmocka_unit_test(stands_failing_allocations),
+        cmocka_unit_test(says_why_it_closed),
+        cmocka_unit_test(a_full_spool_drains),
+        cmocka_unit_test(the_cleaner_bounds_the_disk),
+        cmocka_unit_test(damage_is_set_aside),
+        cmocka_unit_test(a_damaged_header_loses_nothing),
+        cmocka_unit_test(damage_found_while_reading_is_an_error),
+        cmocka_unit_test(sidecars_are_not_needed),
+        cmocka_unit_test(has_one_owner),
+        cmocka_unit_test(reads_without_changing),
+        cmocka_unit_test(refuses_what_is_not_its_own),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
