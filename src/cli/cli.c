@@ -13,6 +13,7 @@
 
 #define SECRET_MAX 1024
 
+BARID_PRINTF(2, 0)
 static void complain(const struct command *c, const char *fmt, va_list args)
 {
     fprintf(stderr, "barid %s: ", c->name);

@@ -273,6 +273,7 @@ static void on_ready(void *user)
     run_mhd(user);
 }
 
+BARID_PRINTF(2, 0)
 static void on_library_log(void *user, const char *fmt, va_list args)
 {
     struct control *c = user;

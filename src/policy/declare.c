@@ -51,6 +51,7 @@ static struct mistake *add(struct declare *d, int line, bool warning, const char
     return m;
 }
 
+BARID_PRINTF(4, 0)
 static struct mistake *add_fmt(struct declare *d, int line, bool warning, const char *fmt,
                                va_list args)
 {

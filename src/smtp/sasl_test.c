@@ -429,8 +429,8 @@ static void test_scram_final(void **state)
         "",
         "c=biws",
         "c=biws,r=x,p=AAAA",
-        "c=eSws,r=%s,p="
-        "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=",
+        ("c=eSws,r=%s,p="
+         "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="),
         "c=biws,r=%s,p=AAAA",
         "c=biws,r=%s",
         "c=biws,r=%s,x=1",
