@@ -10,6 +10,7 @@
  *           --second signal--> exit at once: what was acknowledged is on stable storage
  */
 #include "daemon/daemon_int.h"
+#include "daemon/queue_policy.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -291,7 +292,11 @@ static int make_queue(struct daemon *d)
         d->n_transports++;
     }
     o.n_transports = d->n_transports;
-    return queue_new(&d->queue, &o, &err) < 0 ? fail(EX_OSERR, "%s", err.text) : EX_OK;
+    if (queue_policy_new(&o.policy, d, d->version, &err) < 0)
+        return fail(EX_CONFIG, "%s", err.text);
+    int rc = queue_new(&d->queue, &o, &err);
+    policy_unref(&o.policy); /* the queue has its own reference */
+    return rc < 0 ? fail(EX_OSERR, "%s", err.text) : EX_OK;
 }
 
 static int control_reload(void *user, struct err *err)

@@ -14,6 +14,7 @@
 #include "base/slice.h"
 #include "daemon/exit.h"
 #include "daemon/notify.h"
+#include "daemon/queue_policy.h"
 
 struct first_line {
     const struct log *log;
@@ -155,6 +156,21 @@ static void merge_sockets(struct daemon *d, struct sockets *added)
     *added = (struct sockets){0};
 }
 
+/* Questions under way end with the version they were asked of. */
+static void give_queue_its_policy(struct daemon *d)
+{
+    struct policy *p;
+    struct err err = {0};
+
+    if (queue_policy_new(&p, d, d->round.v, &err) < 0) {
+        log_record(d->log, LOG_LEVEL_ERROR, "reload", "the queue keeps the old policy",
+                   LOG_CSTR("error", err.text));
+        return;
+    }
+    queue_set_policy(d->queue, p);
+    policy_unref(&p);
+}
+
 static void finish(struct daemon *d)
 {
     const struct config *c = d->round.v->config;
@@ -165,6 +181,7 @@ static void finish(struct daemon *d)
     if (log_sink_configure(d->sink, c->log_file, c->log_format == LOG_FORMAT_JSON, (enum log_level)c->log_level, &err) < 0)
         log_record(d->log, LOG_LEVEL_ERROR, "reload", "log file", LOG_CSTR("error", err.text));
     queue_set_retry(d->queue, &retry);
+    give_queue_its_policy(d);
     generation_unref(&d->version);
     d->version = d->round.v;
     d->round.v = NULL;

@@ -60,7 +60,6 @@ struct mail {
     struct arena *arena;
     struct session_facts *session; /* borrowed while the session lives; an own copy in decoded records */
     uint64_t id;                   /* 0 until the content begins to arrive */
-    bool queued;                   /* it is in the spool: to be looked at, not changed */
     int64_t received_us;
 
     struct mailbox sender;
@@ -86,6 +85,8 @@ struct mail {
     barid_slice state_reason;      /* why it is held, quarantined or discarded */
     int64_t delay_until_us;        /* first attempt not before; 0 = now */
     bool relay_allowed;            /* policy let it relay: the only way past the relay check */
+    bool frozen;                   /* header, body and envelope are stored: edits have no effect any more */
+    bool decided;                  /* so are the dispositions */
     uint64_t policy_version;
 
     struct vars vars;

@@ -23,8 +23,18 @@ struct mail *mail_check(lua_State *L, int arg)
 
 static void writable(lua_State *L, const struct mail *m, const char *what)
 {
-    if (m->queued)
+    if (m->frozen)
         luaL_error(L, "%s: the mail is queued and cannot be changed any more", what);
+}
+
+/* For what decides where the mail goes: possible as long as nobody has acted on it. */
+static struct mail *check_undecided(lua_State *L, int arg, const char *what)
+{
+    struct mail *m = mail_check(L, arg);
+
+    if (m->decided)
+        luaL_error(L, "%s: the mail is queued and cannot be changed any more", what);
+    return m;
 }
 
 struct mail *mail_check_writable(lua_State *L, int arg, const char *what)
@@ -342,7 +352,7 @@ void target_check(lua_State *L, int arg, bool has_rcpt, const char *what)
  */
 static int store(lua_State *L)
 {
-    struct mail *m = mail_check_writable(L, 1, "mail:store");
+    struct mail *m = check_undecided(L, 1, "mail:store");
 
     target_check(L, 2, true, "mail:store");
     check_rc(L, mail_add_row(m, DISPOSITION_STORE, DISPOSITION_REST, 0, script_slice(L, 2)),
@@ -357,7 +367,7 @@ static int store(lua_State *L)
  */
 static int archive(lua_State *L)
 {
-    struct mail *m = mail_check_writable(L, 1, "mail:archive");
+    struct mail *m = check_undecided(L, 1, "mail:archive");
 
     target_check(L, 2, false, "mail:archive");
     check_rc(L,
@@ -374,7 +384,7 @@ static int archive(lua_State *L)
 static int exclude(lua_State *L)
 {
     static const char *const kinds[] = {"store", "archive", NULL};
-    struct mail *m = mail_check_writable(L, 1, "mail:exclude");
+    struct mail *m = check_undecided(L, 1, "mail:exclude");
     int kind = luaL_checkoption(L, 2, NULL, kinds);
 
     target_check(L, 3, kind == 0, "mail:exclude");
@@ -413,7 +423,7 @@ static int delay_until(lua_State *L)
 
 /*** @class mail
  * One mail on its way in. Valid while its transaction lasts.
- * @field {string} id queue id; nil before `queued`
+ * @field {string} id queue id; nil before `data`
  * @field {string} sender reverse-path, "" for the null sender; may be written
  * @field {string} sender_domain lower case, nil for the null sender
  * @field {string} sender_original as the client gave it

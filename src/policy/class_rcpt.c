@@ -28,7 +28,7 @@ static void set_address(lua_State *L, struct object *o)
     struct mailbox box;
     bool local;
 
-    if (m->queued)
+    if (m->frozen)
         luaL_error(L, "rcpt.address: the mail is queued and cannot be changed any more");
     mailbox_check(L, 3, m, &box, false);
     local = domain_is_local(engine_of(L)->script.config, box.domain);
@@ -140,7 +140,7 @@ static int store(lua_State *L)
     struct object *o = object_check(L, 1, &rcpt_class);
     struct mail *m = mail_of(o);
 
-    if (m->queued)
+    if (m->decided)
         return luaL_error(L, "rcpt:store: the mail is queued and cannot be changed any more");
     target_check(L, 2, true, "rcpt:store");
     check_rc(L,

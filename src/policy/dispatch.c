@@ -396,7 +396,17 @@ void policy_unref(struct policy **p)
     for (size_t i = 0; i < BARID_EVENTS; i++)
         mem_free(gone->mem, gone->event[i].v);
     arena_deinit(&gone->strings);
+    void (*released)(void *) = gone->released;
+    void *user = gone->released_user;
     mem_free(gone->mem, gone);
+    if (released != NULL)
+        released(user); /* last: what the policy stood on may go now */
+}
+
+void policy_on_release(struct policy *p, void (*released)(void *user), void *user)
+{
+    p->released = released;
+    p->released_user = user;
 }
 
 /* --- sessions -------------------------------------------------------------------------------

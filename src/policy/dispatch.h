@@ -32,6 +32,8 @@ struct policy_handler {
 int policy_new(struct policy **p_r, struct loop *loop, const struct log *log, uint32_t hook_ms, uint64_t version);
 /* Before the first policy_ask. Copied, its strings too. 0, BARID_ENOMEM, BARID_ELIMIT, BARID_EINVALID (no such event, or a host event). */
 int policy_add(struct policy *p, const struct policy_handler *handler);
+/* released is called once, after the last reference is gone and the policy with it. */
+void policy_on_release(struct policy *p, void (*released)(void *user), void *user);
 /* The answer of a handler that returned POLICY_WAITING. */
 void policy_resume(struct policy *p, struct policy_call *call);
 

@@ -53,6 +53,8 @@ struct policy_event {
 };
 
 struct policy {
+    void (*released)(void *user); /* NULL = nobody wants to know */
+    void *released_user;
     size_t refs;
     const barid_mem *mem;
     struct loop *loop;

@@ -14,6 +14,7 @@
 #include "base/mem.h"
 #include "base/slice.h"
 #include "interface/policy.h"
+#include "message/reply_text.h"
 
 struct question {
     struct policy_call call;
@@ -78,6 +79,8 @@ static void prepare(struct work *w, struct rcpt *asked)
         m->rcpts[i]->verdict = RCPT_REJECTED;
     asked->verdict = RCPT_PENDING;
     m->n_rows = m->n_excluded = 0;
+    m->frozen = true; /* only where it goes can still be decided */
+    m->decided = false;
     m->body = (struct body_ops){body_size, body_read, body_replace, w};
 }
 
@@ -98,14 +101,12 @@ static void result(struct work *w, enum delivery_status status, const char *fmt,
     w->end = WORK_ON;
 }
 
-static void refused(struct work *w, enum delivery_status status, const barid_verdict *v,
-                    const char *otherwise)
+static void refused(struct work *w, enum delivery_status status, const barid_verdict *v)
 {
-    if (v->code == 0 && v->text.n == 0)
-        result(w, status, "%s", otherwise);
-    else
-        result(w, status, "%u %.*s %.*s", v->code, (int)v->enhanced.n, v->enhanced.p,
-               (int)v->text.n, v->text.p);
+    char text[REPLY_TEXT_SIZE];
+
+    reply_text(v, text);
+    result(w, status, "%s", text);
 }
 
 /* Accepted: what the hook stored where. */
@@ -130,10 +131,10 @@ static void act(struct work *w, const barid_verdict *v)
     switch (v->kind) {
     case BARID_REJECT:
     case BARID_DISCONNECT:
-        refused(w, DELIVERY_FAILED, v, "550 5.7.1 refused by policy");
+        refused(w, DELIVERY_FAILED, v);
         break;
     case BARID_TEMPFAIL:
-        refused(w, DELIVERY_AGAIN, v, "451 4.7.1 put off by policy");
+        refused(w, DELIVERY_AGAIN, v);
         break;
     case BARID_DISCARD:
         result(w, DELIVERY_DONE, "250 2.0.0 discarded by policy");

@@ -148,6 +148,7 @@ int transaction_commit(struct transaction *tx)
     buf_deinit(&meta);
     if (rc < 0)
         return rc;
+    tx->mail.frozen = tx->mail.decided = true;
     struct spool_put *put = tx->put;
     tx->put = NULL; /* taken over whatever happens */
     return spool->ops->commit(spool, &put, 1, on_committed, tx);

@@ -9,6 +9,7 @@
  * from what is stored here.
  */
 #include "base/slice.h"
+#include "message/reply_text.h"
 #include "server/ask.h"
 #include "server/session_log.h"
 #include "server/steps.h"
@@ -55,12 +56,10 @@ static void set_answer(struct transaction *tx, size_t i, const barid_verdict *v)
         r->verdict = RCPT_TEMPFAILED;
         tx->rcpt_answers[i] = connection_verdict(tx->c, BARID_REPLY_LOCAL_ERROR);
     }
-    const barid_verdict *a = &tx->rcpt_answers[i];
-    char *reply = verdict_refuses(a)
-                      ? arena_fmt(&tx->arena, "%u %.*s %.*s", a->code, (int)a->enhanced.n,
-                                  a->enhanced.p, (int)a->text.n, a->text.p)
-                      : NULL;
-    r->reply = slice_str(reply);
+    char reply[REPLY_TEXT_SIZE];
+    reply_text(&tx->rcpt_answers[i], reply);
+    if (verdict_refuses(&tx->rcpt_answers[i]))
+        r->reply = slice_str(arena_strdup(&tx->arena, slice_str(reply)));
 }
 
 /* undecided: no row, no discard. On a mail that is held or quarantined as a whole it waits with
@@ -269,7 +268,6 @@ static void run_committed(struct loop_task *task)
                                                       : BARID_REPLY_LOCAL_ERROR);
         return;
     }
-    tx->mail.queued = true;
     ask(c, BARID_EVENT_QUEUED, NULL, NULL, after_queued);
 }
 
