@@ -119,10 +119,8 @@ static void test_slow_observer_of_the_end(void **state)
 /* --- a commit that takes its time --- */
 
 /* A client whose message is durable, which the server does not know yet. */
-static struct fixture *durable_unheard(struct client *c)
+static struct fixture *durable_unheard_in(struct fixture *f, struct client *c)
 {
-    struct fixture *f = prepare();
-
     f->gate.late = true;
     start(f);
     greet(c, f);
@@ -132,6 +130,11 @@ static struct fixture *durable_unheard(struct client *c)
     sem_wait(&f->gate.committed);
     sem_post(&f->gate.committed);
     return f;
+}
+
+static struct fixture *durable_unheard(struct client *c)
+{
+    return durable_unheard_in(prepare(), c);
 }
 
 static uint64_t messages(const struct fixture *f)
@@ -228,14 +231,20 @@ static void test_stop_before_commit_is_done(void **state)
 
 #define BODY 200000
 
-static struct fixture *paused(struct client *c, bool whole)
+static char *make_body(void)
 {
-    struct fixture *f = prepare();
     char *body = malloc(BODY);
 
     memset(body, 'x', BODY);
     for (size_t i = 70; i + 1 < BODY; i += 72)
         memcpy(body + i, "\r\n", 2);
+    return body;
+}
+
+static struct fixture *paused_in(struct fixture *f, struct client *c, bool whole)
+{
+    char *body = make_body();
+
     start(f);
     atomic_store(&f->gate.backlog, SPOOL_BACKLOG_PAUSE + 1);
     greet(c, f);
@@ -248,6 +257,11 @@ static struct fixture *paused(struct client *c, bool whole)
     free(body);
     sem_wait(&f->gate.paused);
     return f;
+}
+
+static struct fixture *paused(struct client *c, bool whole)
+{
+    return paused_in(prepare(), c, whole);
 }
 
 static void test_drained(void **state)
@@ -303,6 +317,43 @@ static void test_gone_while_paused(void **state)
     await_stop(f);
     assert_int_equal(spooled(f, SPOOL_ACTIVE), 0);
     finish(f);
+}
+
+/* --- time that passes meanwhile is not the client's --- */
+
+#define NOON (INT64_C(1795176000) * 1000000)
+
+static void test_slow_commit_is_no_timeout(void **state)
+{
+    struct client c;
+    struct fixture *f = durable_unheard_in(prepare_at(NOON), &c);
+
+    (void)state;
+    advance(f, 400000);
+    gate_commit_done(f, 0);
+    expect(&c, "250 2.0.0 Ok: queued as ");
+    advance(f, 1000);
+    exchange(&c, "NOOP", "250 ");
+    quit(&c);
+    stop(f);
+}
+
+static void test_slow_disk_is_no_slow_client(void **state)
+{
+    struct client c;
+    struct fixture *f = paused_in(prepare_at(NOON), &c, false);
+    char *rest = make_body();
+
+    (void)state;
+    advance(f, 400000);
+    gate_drained(f);
+    advance(f, 1000);
+    say(&c, rest, BODY);
+    say(&c, "\r\n.\r\n", 5);
+    free(rest);
+    expect(&c, "250 2.0.0 Ok: queued as ");
+    quit(&c);
+    stop(f);
 }
 
 /* --- a password that is being checked --- */
@@ -370,6 +421,8 @@ int main(void)
         cmocka_unit_test(test_force_while_paused),
         cmocka_unit_test(test_stop_while_paused),
         cmocka_unit_test(test_gone_while_paused),
+        cmocka_unit_test(test_slow_commit_is_no_timeout),
+        cmocka_unit_test(test_slow_disk_is_no_slow_client),
         cmocka_unit_test(test_force_while_a_password_is_checked),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
