@@ -166,7 +166,7 @@ static const struct key network_keys[] = {
     {"proxy", KEY_CUSTOM, AT(struct config, proxies), .shown = "{}",
      .doc = "may send PROXY headers", .read = declare_networks_key},
     {"xclient", KEY_CUSTOM, AT(struct config, xclients), .shown = "{}",
-     .doc = "may use XCLIENT", .read = declare_networks_key},
+     .doc = "may use XCLIENT, unless they send a PROXY header", .read = declare_networks_key},
     END};
 
 static const struct key retry_keys[] = {

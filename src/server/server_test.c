@@ -338,6 +338,26 @@ static void test_many_aliased(void **state)
     stop(f);
 }
 
+/* Trust in the proxy's host is none in the clients that it speaks for. */
+static void test_no_xclient_behind_proxy(void **state)
+{
+    struct network loopback = {.family = BARID_FAMILY_IPV4, .addr = {127}, .bits = 8};
+    struct fixture *f = prepare();
+    struct client c;
+    (void)state;
+    f->config->proxies = f->config->xclients = (struct network_list){.v = &loopback, .n = 1};
+    f->listen.proxy = true;
+    start(f);
+    dial(&c, f);
+    say(&c, "PROXY TCP4 203.0.113.9 198.51.100.1 4711 25\r\n", 45);
+    expect(&c, "220 ");
+    exchange(&c, "EHLO client.example", "250 ");
+    exchange(&c, "XCLIENT LOGIN=admin", "500 ");
+    quit(&c);
+    f->config->proxies = f->config->xclients = (struct network_list){0};
+    stop(f);
+}
+
 static void test_big_body(void **state)
 {
     enum { SIZE = 3 << 20 };
@@ -464,7 +484,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_delivery),         cmocka_unit_test(test_fates),
         cmocka_unit_test(test_no_relay),         cmocka_unit_test(test_aliases),
-        cmocka_unit_test(test_lmtp_mixed),       cmocka_unit_test(test_smtp_mixed),
+        cmocka_unit_test(test_lmtp_mixed),       cmocka_unit_test(test_smtp_mixed), cmocka_unit_test(test_no_xclient_behind_proxy),
         cmocka_unit_test(test_added_and_removed), cmocka_unit_test(test_fan_out), cmocka_unit_test(test_many_aliased),
         cmocka_unit_test(test_smtp_discarded_and_refused), cmocka_unit_test(test_lmtp_alias_mixed),
        

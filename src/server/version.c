@@ -72,7 +72,8 @@ static void fill_session(struct version *v, struct version_listen *l,
 }
 
 /* On a listener with `proxy` only networks.proxy send the header; from anybody else it is no
- * command. */
+ * command. Behind a proxy comes another client, about whom networks.xclient is not asked here:
+ * nobody who comes that way may use XCLIENT. */
 const barid_session_config *version_session(const struct version *v,
                                             const struct version_listen *l,
                                             const barid_endpoint *peer)
@@ -80,7 +81,7 @@ const barid_session_config *version_session(const struct version *v,
     unsigned bits = 0;
     if (l->config->proxy && network_contains(&v->config->proxies, peer))
         bits |= VERSION_PEER_PROXY;
-    if (network_contains(&v->config->xclients, peer))
+    else if (network_contains(&v->config->xclients, peer))
         bits |= VERSION_PEER_XCLIENT;
     return &l->session[bits];
 }
