@@ -22,7 +22,7 @@ run: build ## serve a ready policy on loopback
 test: ## install what is missing, build, run every test
 	@$(DEPS) build test
 	@$(MAKE) --no-print-directory build
-	meson test -C $(BUILD) --no-rebuild --print-errorlogs
+	meson test -C $(BUILD) --no-rebuild --print-errorlogs -t 3
 
 unit: build ## only the tests beside the code
 	meson test -C $(BUILD) --no-rebuild --print-errorlogs --suite unit
