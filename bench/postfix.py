@@ -133,13 +133,18 @@ class Postfix:
 
     # the server
 
-    def start(self, port):
+    def configure(self, port):
         self.clean()
         self.write("/etc/postfix/master.cf", MASTER_CF % port)
-        return subprocess.Popen(["chroot", self.root, "/usr/lib/postfix/sbin/master", "-c", "/etc/postfix", "-d"],
-                                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                                env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LD_LIBRARY_PATH": "/usr/lib/postfix",
-                                     "MAIL_CONFIG": "/etc/postfix"})
+
+    def command(self):
+        return ["chroot", self.root, "/usr/lib/postfix/sbin/master", "-c", "/etc/postfix", "-d"]
+
+    def options(self):
+        """How it is started: for subprocess.Popen."""
+        return {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL,
+                "env": {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LD_LIBRARY_PATH": "/usr/lib/postfix",
+                        "MAIL_CONFIG": "/etc/postfix"}}
 
     def held(self):
         return sum(len(files) for _, _, files in os.walk(self.root + "/var/spool/postfix/hold"))
