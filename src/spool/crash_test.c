@@ -72,7 +72,7 @@ static int open_world(struct world *w)
     struct err e = {0};
     int rc = spool_log_open(&w->s, &options, &e);
 
-    if (rc != 0 && !w->disk.stopped)
+    if (rc != 0 && !disk_stopped(&w->disk))
         snprintf(w->failure, sizeof(w->failure), "open: %.120s", e.text);
     return rc;
 }
@@ -306,7 +306,7 @@ static void run_history(struct world *w, uint64_t seed, unsigned broken)
     for (int life = 0; life < LIVES && w->failure[0] == '\0'; life++) {
         w->disk.stop_at = 1 + below(w, life % 3 == 0 ? 40 : 400);
         if (open_world(w) == 0) {
-            for (int i = 0; i < STEPS && !w->disk.stopped; i++)
+            for (int i = 0; i < STEPS && !disk_stopped(&w->disk); i++)
                 step(w);
             w->s->ops->close(w->s);
         }

@@ -461,6 +461,16 @@ void disk_deinit(struct disk *d)
     pthread_mutex_destroy(&d->lock);
 }
 
+bool disk_stopped(struct disk *d)
+{
+    bool stopped;
+
+    pthread_mutex_lock(&d->lock);
+    stopped = d->stopped;
+    pthread_mutex_unlock(&d->lock);
+    return stopped;
+}
+
 static bool keeps(struct disk *d, enum disk_fate fate)
 {
     return fate == DISK_KEEP || (fate != DISK_LOSE && rng_u64(&d->rng.rng) % 2 == 0);

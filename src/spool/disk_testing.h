@@ -42,6 +42,7 @@ struct disk {
 
 void disk_init(struct disk *d);
 void disk_deinit(struct disk *d);
+bool disk_stopped(struct disk *d);
 
 /* What of the unsynced a power cut leaves. */
 enum disk_fate { DISK_LOSE, DISK_KEEP, DISK_MIX, DISK_GARBLE };
