@@ -90,6 +90,18 @@ static void thread_give(struct thread *t)
     e->free = t;
 }
 
+/* A count hook that raised leaves its coroutine with hooks turned off for good: such a one is not used again. */
+static void thread_drop(struct thread *t)
+{
+    struct engine *e = t->engine;
+
+    thread_give(t);
+    e->free = t->next;
+    e->n_threads--;
+    luaL_unref(e->script.L, LUA_REGISTRYINDEX, t->ref);
+    mem_free(e->script.mem, t);
+}
+
 static void threads_free(struct engine *e)
 {
     for (struct thread *t = e->free, *next; t != NULL; t = next) {
@@ -302,7 +314,10 @@ static enum policy_outcome go(struct thread *t, int n_args)
     e->running = outer;
     if (status == LUA_YIELD)
         return POLICY_WAITING;
-    thread_give(t);
+    if (e->script.budget.stopped)
+        thread_drop(t);
+    else
+        thread_give(t);
     return POLICY_ANSWERED;
 }
 
