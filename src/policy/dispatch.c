@@ -329,10 +329,10 @@ static int make_room(struct policy *p, struct policy_event *e)
     size_t cap = e->cap == 0 ? 4 : e->cap * 2;
     struct policy_handler *v;
 
-    if (e->n < e->cap)
-        return 0;
     if (e->n >= POLICY_HANDLERS_MAX)
         return BARID_ELIMIT;
+    if (e->n < e->cap)
+        return 0;
     v = mem_realloc(p->mem, e->v, cap * sizeof(*v));
     if (v == NULL)
         return BARID_ENOMEM;

@@ -90,7 +90,8 @@ static void thread_give(struct thread *t)
     e->free = t;
 }
 
-/* A count hook that raised leaves its coroutine with hooks turned off for good: such a one is not used again. */
+/* A count hook that raised leaves its coroutine with hooks turned off for good: such a one is
+ * not used again. */
 static void thread_drop(struct thread *t)
 {
     struct engine *e = t->engine;
@@ -284,8 +285,11 @@ static void failed(struct thread *t, int status)
     struct engine *e = t->engine;
 
     keep_error(t, status);
-    lua_resetthread(t->L);
-    lua_settop(t->L, 0);
+    if (!e->script.budget.stopped) { /* else it is dropped, and its __close must not run:
+                                        nothing could stop them */
+        lua_resetthread(t->L);
+        lua_settop(t->L, 0);
+    }
     if (status == LUA_ERRMEM)
         lua_gc(e->script.L, LUA_GCCOLLECT);
     t->call->failed = true;
@@ -368,9 +372,14 @@ static void hook_cancel(void *user, struct policy_call *call)
     call->waiting = NULL;
     if (t->cancel != NULL)
         t->cancel(t);
+    budget_resume(&t->engine->script.budget, t->L, t->used); /* __close may run */
     lua_resetthread(t->L);
     lua_settop(t->L, 0);
-    thread_give(t);
+    budget_end(&t->engine->script.budget, t->L);
+    if (t->engine->script.budget.stopped)
+        thread_drop(t);
+    else
+        thread_give(t);
 }
 
 /* --- waiting --------------------------------------------------------------------------------

@@ -56,6 +56,8 @@ static void charge(lua_State *L, const struct pattern *m)
 
 static void push_capture(lua_State *L, const struct pattern *m, unsigned i)
 {
+    if (m->capture[i].n == PATTERN_UNFINISHED)
+        luaL_error(L, "unfinished capture");
     if (m->capture[i].n == PATTERN_POSITION)
         lua_pushinteger(L, m->capture[i].p - m->subject.p + 1);
     else

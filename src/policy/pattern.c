@@ -397,12 +397,6 @@ int pattern_at(struct pattern *m, size_t at, size_t *end_r)
     end = match(m, m->subject.p + at, m->text.p);
     if (m->error != NULL)
         return -1;
-    for (unsigned i = 0; end != NULL && i < m->n_captures; i++) {
-        if (m->capture[i].n == PATTERN_UNFINISHED) {
-            m->error = "unfinished capture";
-            return -1;
-        }
-    }
     if (end == NULL)
         return 0;
     *end_r = (size_t)(end - m->subject.p);

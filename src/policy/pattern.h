@@ -19,7 +19,8 @@ struct pattern {
     const char *error; /* static text; NULL = none */
     /* Internal while matching. */
     unsigned depth;
-    /* Captures of a match. n PATTERN_POSITION: a position capture, at p. */
+    /* Captures of a match. n may be PATTERN_POSITION (a position, at p) or PATTERN_UNFINISHED.
+     */
     unsigned n_captures;
     struct {
         const char *p;

@@ -1,4 +1,5 @@
-/* policy/policy_testing.c: the world of policy_testing.h. Its state is global, as the link names of src/io are. */
+/* policy/policy_testing.c: the world of policy_testing.h. Its state is global, as the link
+ * names of src/io are. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -15,7 +16,8 @@
 
 struct clock_fake world_clock;
 
-/* --- loop and timers ------------------------------------------------------------------------ */
+/* --- loop and timers ------------------------------------------------------------------------
+ */
 
 struct loop {
     int unused;
@@ -101,7 +103,8 @@ void world_advance(uint64_t ms)
     }
 }
 
-/* --- DNS ------------------------------------------------------------------------------------ */
+/* --- DNS ------------------------------------------------------------------------------------
+ */
 
 struct dns_query {
     struct dns_query *next;
@@ -111,8 +114,9 @@ struct dns_query {
 };
 static struct dns_query *queries;
 
-int dns_ask(struct dns *dns, barid_slice name, enum dns_type type, void (*done)(void *user, const struct dns_answer *answer),
-            void *user, struct dns_query **query_r)
+int dns_ask(struct dns *dns, barid_slice name, enum dns_type type,
+            void (*done)(void *user, const struct dns_answer *answer), void *user,
+            struct dns_query **query_r)
 {
     struct dns_query *q = calloc(1, sizeof(*q)), **link = &queries;
 
@@ -154,7 +158,8 @@ void dns_reverse_name(const uint8_t *addr, bool ipv6, const char *suffix_or_null
 {
     assert_false(ipv6);
     assert_null(suffix_or_null);
-    snprintf(out, DNS_REVERSE_SIZE, "%d.%d.%d.%d.in-addr.arpa", addr[3], addr[2], addr[1], addr[0]);
+    snprintf(out, DNS_REVERSE_SIZE, "%d.%d.%d.%d.in-addr.arpa", addr[3], addr[2], addr[1],
+             addr[0]);
 }
 
 const char *world_dns_question(void)
@@ -174,7 +179,8 @@ bool world_dns_answer(enum dns_status status, const struct dns_record *records, 
     return true;
 }
 
-/* --- the mail ------------------------------------------------------------------------------- */
+/* --- the mail -------------------------------------------------------------------------------
+ */
 
 static uint64_t body_size(void *user)
 {
@@ -209,12 +215,18 @@ static void make_mail(struct world *w)
 
     arena_init(&w->arena, NULL, 0);
     assert_int_equal(mail_init(m, &w->arena, &w->facts, 1000000), 0);
-    assert_int_equal(mailbox_from_text(&m->sender, &w->arena, BARID_S("sender@Example.org"), '+'), 0);
+    assert_int_equal(
+        mailbox_from_text(&m->sender, &w->arena, BARID_S("sender@Example.org"), '+'), 0);
     m->sender_original = m->sender.address;
-    assert_int_equal(mailbox_from_text(&box, &w->arena, BARID_S("User+tag@Example.com"), '+'), 0);
+    assert_int_equal(mailbox_from_text(&box, &w->arena, BARID_S("User+tag@Example.com"), '+'),
+                     0);
     assert_int_equal(mail_add_rcpt(m, &box, BARID_S("User+tag@Example.com"), &w->rcpt), 0);
     w->rcpt->is_local = true;
-    assert_int_equal(mail_set_header(m, BARID_S("From: sender@example.org\r\nTo: user+tag@example.com\r\nSubject: a\r\n test\r\n"), true), 0);
+    assert_int_equal(mail_set_header(m,
+                                     BARID_S("From: sender@example.org\r\nTo: "
+                                             "user+tag@example.com\r\nSubject: a\r\n test\r\n"),
+                                     true),
+                     0);
     buf_init(&w->body, NULL, 0);
     assert_int_equal(buf_str(&w->body, "Hello\r\nWorld\r\n"), 0);
     m->body_size = w->body.len;
@@ -239,15 +251,20 @@ void world_init(struct world *w)
     w->config->limits.hook_cpu_ms = 2000; /* tests run under sanitizers: instructions decide */
     assert_int_equal(shared_new(&w->shared, &world_clock.clock, 1000000, seed), 0);
     snprintf(w->facts.id, sizeof(w->facts.id), "%s", "0123456789abcdef");
-    w->facts.client = (barid_endpoint){.family = BARID_FAMILY_IPV4, .addr = {192, 0, 2, 7}, .port = 40000};
+    w->facts.client =
+        (barid_endpoint){.family = BARID_FAMILY_IPV4, .addr = {192, 0, 2, 7}, .port = 40000};
     w->facts.helo = BARID_S("client.example");
     make_mail(w);
 }
 
 int world_load(struct world *w, const char *text)
 {
-    struct policy_services services = {.loop = world_loop, .dns = (struct dns *)w, .shared = w->shared, .log = &w->log.log,
-                                       .config = w->config, .mem = w->mem};
+    struct policy_services services = {.loop = world_loop,
+                                       .dns = (struct dns *)w,
+                                       .shared = w->shared,
+                                       .log = &w->log.log,
+                                       .config = w->config,
+                                       .mem = w->mem};
     int rc;
 
     w->err = (struct err){0};
@@ -278,7 +295,8 @@ void world_deinit(struct world *w)
     assert_null(timers);
 }
 
-/* --- asking --------------------------------------------------------------------------------- */
+/* --- asking ---------------------------------------------------------------------------------
+ */
 
 const char *world_answer(struct world *w)
 {
@@ -287,8 +305,9 @@ const char *world_answer(struct world *w)
 
     if (v->code != 0)
         snprintf(code, sizeof(code), " %u", (unsigned)v->code);
-    snprintf(w->answer, sizeof(w->answer), "%s%s%s%.*s%s%.*s%s", barid_verdict_name(v->kind), code, v->enhanced.n > 0 ? " " : "",
-             (int)v->enhanced.n, v->enhanced.n > 0 ? v->enhanced.p : "", v->text.n > 0 ? " " : "", (int)v->text.n,
+    snprintf(w->answer, sizeof(w->answer), "%s%s%s%.*s%s%.*s%s", barid_verdict_name(v->kind),
+             code, v->enhanced.n > 0 ? " " : "", (int)v->enhanced.n,
+             v->enhanced.n > 0 ? v->enhanced.p : "", v->text.n > 0 ? " " : "", (int)v->text.n,
              v->text.n > 0 ? v->text.p : "", v->silent ? " silent" : "");
     return w->answer;
 }
@@ -325,5 +344,6 @@ const char *world_ask(struct world *w, enum barid_event_id event)
 
 bool world_logged(const struct world *w, const char *text)
 {
-    return w->log.text.len > 0 && memmem(w->log.text.p, w->log.text.len, text, strlen(text)) != NULL;
+    return w->log.text.len > 0 &&
+           memmem(w->log.text.p, w->log.text.len, text, strlen(text)) != NULL;
 }

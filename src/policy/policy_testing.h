@@ -1,6 +1,7 @@
 /*
- * policy/policy_testing.h: a world for tests of policies: a loop, timers and DNS that stand still until told, a mail with a
- * body in memory, a log that remembers. Test code only: it takes the place of src/io at link time.
+ * policy/policy_testing.h: a world for tests of policies: a loop, timers and DNS that stand
+ * still until told, a mail with a body in memory, a log that remembers. Test code only: it
+ * takes the place of src/io at link time.
  */
 #ifndef POLICY_POLICY_TESTING_H
 #define POLICY_POLICY_TESTING_H

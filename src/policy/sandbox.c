@@ -7,8 +7,8 @@
  *   coroutine                      a hook is one already: functions that wait do so by
  * themselves string.dump                    bytecode is unverified
  *
- * Wrapped: setmetatable (no __gc: a finalizer runs where no hook can stop it), print (to the
- * log), os.time (our clock).
+ * Wrapped: setmetatable (no __gc: a finalizer runs where no hook can stop it), xpcall (so does
+ * a message handler after a stop), print (to the log), os.time (our clock).
  */
 #include <lualib.h>
 #include <time.h>
@@ -44,6 +44,39 @@ static int safe_rawset(lua_State *L)
     lua_settop(L, 3);
     lua_rawset(L, 1);
     return 1;
+}
+
+/* Upvalue: the script's message handler. Lua calls it where hooks are off, so after a stop
+ * nothing could end it. */
+static int guarded_handler(lua_State *L)
+{
+    if (script_of(L)->budget.stopped)
+        return 1;
+    lua_settop(L, 1);
+    lua_pushvalue(L, lua_upvalueindex(1));
+    lua_insert(L, 1);
+    lua_call(L, 1, 1);
+    return 1;
+}
+
+static int xpcall_end(lua_State *L, int status, lua_KContext ctx)
+{
+    (void)status;
+    (void)ctx;
+    return lua_gettop(L);
+}
+
+/* The original is upvalue 1. */
+static int safe_xpcall(lua_State *L)
+{
+    luaL_checktype(L, 2, LUA_TFUNCTION);
+    lua_pushvalue(L, 2);
+    lua_pushcclosure(L, guarded_handler, 1);
+    lua_replace(L, 2);
+    lua_pushvalue(L, lua_upvalueindex(1));
+    lua_insert(L, 1);
+    lua_callk(L, lua_gettop(L) - 1, LUA_MULTRET, 0, xpcall_end);
+    return xpcall_end(L, LUA_OK, 0);
 }
 
 static int print(lua_State *L)
@@ -117,12 +150,15 @@ static void open_base(lua_State *L)
     static const char *const names[] = {"assert",   "error",        "ipairs",   "next",
                                         "pairs",    "pcall",        "select",   "tonumber",
                                         "tostring", "type",         "rawequal", "rawget",
-                                        "rawlen",   "getmetatable", "xpcall",   NULL};
+                                        "rawlen",   "getmetatable", NULL};
 
     /* stack: store */
     luaL_requiref(L, LUA_GNAME, luaopen_base, 0);
     lua_pushvalue(L, -2);
     copy(L, names);
+    lua_getfield(L, -2, "xpcall");
+    lua_pushcclosure(L, safe_xpcall, 1);
+    lua_setfield(L, -2, "xpcall");
     lua_pop(L, 2);
     lua_pushcfunction(L, safe_setmetatable);
     lua_setfield(L, -2, "setmetatable");
