@@ -373,6 +373,7 @@ static void test_queued_is_final(void **state)
             "function on.queued(mail) assert(#mail.id == 13) mail:add_header('X', 'y') end"),
         0);
     w.mail.id = 12345;
+    w.mail.frozen = w.mail.decided = true;
     assert_string_equal(world_ask(&w, BARID_EVENT_QUEUED), "continue");
     assert_true(world_logged(&w, "the mail is queued and cannot be changed any more"));
     /* From the queue there is no session. */
