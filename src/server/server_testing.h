@@ -58,7 +58,8 @@ struct fixture {
     struct server *server;
     struct script script;
     struct clock_fake time; /* prepare_at: moved by advance */
-    struct log_memory log;  /* read it after finish only, or from on_loop */
+    struct log_memory log;  /* read it after await_stop only */
+    bool quiet;             /* no log: it needs memory itself */
     pthread_t thread;
     uint16_t port;
     int listener;
