@@ -284,13 +284,14 @@ void begin_stop(struct fixture *f)
 void await_stop(struct fixture *f)
 {
     pthread_join(f->thread, NULL);
+    f->joined = true;
     assert_true(f->stopped);
 }
 
 void finish(struct fixture *f)
 {
     struct server_stats st;
-    if (!f->stopped)
+    if (!f->joined)
         await_stop(f);
     assert_int_equal(admission_total(f->admission), 0);
     server_stats(f->server, &st);

@@ -63,7 +63,7 @@ struct fixture {
     pthread_t thread;
     uint16_t port;
     int listener;
-    bool stopped; /* read it after await_stop */
+    bool stopped, joined;
     uint32_t drain_ms;
     uint8_t seed[32];
     const char *domains[1];
