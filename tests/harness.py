@@ -329,11 +329,8 @@ class Barid:
         return found
 
     def wait_idle(self):
-        """Until nothing active is in the spool: everything accepted so far is delivered or held."""
-        self.wait(lambda: self.count()["active"] == 0 or self._only_held(), "an empty queue")
-
-    def _only_held(self):
-        return all(u.get("status") != "pending" for m in self.queue() for u in m.get("units", []))
+        """Until nothing is left to deliver: what is in the spool is held, quarantined or removed."""
+        self.wait(lambda: all(m["state"] != "active" or m["units"]["pending"] == 0 for m in self.queue()), "an idle queue")
 
     # control
 

@@ -116,12 +116,14 @@ class Verdicts(Tests):
             self.said(self.transaction(stage, "accept")[3], "250")
             self.daemon.wait_box(stage + "-accept")
         with self.subTest(stage=stage, verdict="discard"):
+            self.daemon.wait_idle()
             before = self.daemon.count()
             self.said(self.transaction(stage, "discard")[3], "250")
             self.assertEqual(self.daemon.count()["messages"], before["messages"])
             self.assertEqual(self.daemon.box(stage + "-discard"), [])
         for verdict, state in (("hold", "held"), ("quarantine", "quarantined")):
             with self.subTest(stage=stage, verdict=verdict):
+                self.daemon.wait_idle()
                 before = self.daemon.count()
                 self.said(self.transaction(stage, verdict)[3], "250")
                 after = self.daemon.count()
@@ -147,11 +149,13 @@ class Verdicts(Tests):
         self.said(self.transaction("recipient", "disconnect")[3], "421")
         self.said(self.transaction("recipient", "accept")[3], "250")
         self.daemon.wait_box("recipient-accept")
+        self.daemon.wait_idle()
         before = self.daemon.count()
         self.said(self.transaction("recipient", "discard")[3], "250")
         self.assertEqual(self.daemon.count()["messages"], before["messages"])
         for verdict in ("hold", "quarantine"):
             with self.subTest(verdict=verdict):
+                self.daemon.wait_idle()
                 before = self.daemon.count()
                 self.said(self.transaction("recipient", verdict)[3], "250")
                 self.assertEqual(self.daemon.count()["messages"], before["messages"] + 1)
@@ -605,7 +609,7 @@ class Relay(Tests):
                     c.hello()
                     if c.envelope(rcpts=[rcpt])[-1].startswith("250"):
                         self.said(c.message(mail()), "250")
-        self.daemon.wait(lambda: self.daemon.count()["active"] == 0, "delivery")
+        self.daemon.wait_idle()
         self.assertEqual(os.listdir(self.daemon.dir + "/mail"), ["example.com"])
 
     def test_default_configuration(self):

@@ -87,7 +87,8 @@ class Stream(Tests):
             c.envelope(rcpts=["lost@example.com"])
             c.send("BDAT 100 LAST\r\nonly some")
             c.end()
-        self.daemon.wait(lambda: self.daemon.count()["messages"] == 0, "an empty spool")
+        self.daemon.wait_idle()
+        self.assertEqual(self.daemon.count()["messages"], 0)
         self.assertEqual(self.daemon.box("lost"), [])
 
     def test_verbs(self):
