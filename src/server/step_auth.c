@@ -1,22 +1,31 @@
 /*
  * server/step_auth.c: AUTH: the hook first, else the users file. Whatever costs PBKDF2
  * (checking a password against a verifier, making a verifier from a password) runs on the pool;
- * an unknown user costs the same work against a fixed verifier, so that time tells nothing.
+ * an unknown user costs the same work against a fixed verifier, so that time tells nothing. Where
+ * some users have a verifier and some a password, both cost what an unknown one does.
  */
 #include "barid/verifier.h"
+#include "base/map.h"
 #include "base/mem.h"
 #include "base/slice.h"
 #include "server/ask.h"
 #include "server/steps.h"
 
+enum auth_work {
+    AUTH_CHECK,   /* password against the verifier in secret */
+    AUTH_COMPARE, /* password against secret, which is one too */
+    AUTH_MAKE,    /* a verifier of the mechanism from secret */
+    AUTH_SHOW     /* secret is the verifier already: only as slow as making one */
+};
+
 struct auth_job {
     struct pool_job job;
     struct connection *c;
     enum barid_auth_mechanism mechanism;
-    bool check; /* password against secret; else make a verifier of the mechanism from secret */
-    bool known;
-    char *secret, *password, *user;
-    int result; /* check: 1 = right; make: 0 = made */
+    enum auth_work work;
+    char *secret; /* NULL = unknown user */
+    char *password, *user;
+    int result; /* 1 = let in, or the verifier is there; 0 = no; or a barid_err */
     char made[BARID_VERIFIER_TEXT_MAX];
     uint8_t salt[BARID_VERIFIER_SALT];
 };
@@ -46,55 +55,56 @@ static void job_free(struct auth_job *j)
     mem_free(NULL, j);
 }
 
-static void run_make(struct auth_job *j)
+/* The price of every answer. */
+static int make(struct auth_job *j, enum barid_auth_mechanism m, barid_slice password)
 {
     barid_verifier v;
-    j->result =
-        barid_verifier_make(&v, j->mechanism, slice_str(j->secret),
-                            slice_of(j->salt, sizeof j->salt), BARID_VERIFIER_ITERATIONS);
-    if (j->result == 0)
+    int rc = barid_verifier_make(&v, m, password, slice_of(j->salt, sizeof j->salt),
+                                 BARID_VERIFIER_ITERATIONS);
+    if (rc == 0)
         barid_verifier_format(&v, j->made);
     mem_wipe(&v, sizeof v);
+    return rc < 0 ? rc : 1;
 }
 
-static void run_check(struct auth_job *j)
+static int run_check(struct auth_job *j)
 {
     barid_verifier v;
-    int rc = j->secret ? barid_verifier_parse(slice_str(j->secret), &v) : BARID_ENOTFOUND;
-    if (rc < 0) /* unknown user: the same work, then no */
-        rc = barid_verifier_make(&v, BARID_AUTH_SCRAM_SHA_256, BARID_S("x"),
-                                 slice_of(j->salt, sizeof j->salt), BARID_VERIFIER_ITERATIONS);
-    else
+    int rc = barid_verifier_parse(slice_str(j->secret), &v);
+    if (rc == 0)
         rc = barid_verifier_check(&v, slice_str(j->password));
-    j->result = j->known ? rc : 0;
     mem_wipe(&v, sizeof v);
+    return rc;
 }
 
 static void run_job(struct pool_job *job) /* pool thread */
 {
     struct auth_job *j = LIST_ENTRY(job, struct auth_job, job);
-    if (j->check)
-        run_check(j);
+    const bool shown = j->work == AUTH_MAKE || j->work == AUTH_SHOW;
+    const enum barid_auth_mechanism m = shown ? j->mechanism : BARID_AUTH_SCRAM_SHA_256;
+    if (j->work == AUTH_CHECK && j->secret)
+        j->result = run_check(j);
     else
-        run_make(j);
+        j->result =
+            make(j, m, j->work == AUTH_MAKE && j->secret ? slice_str(j->secret) : BARID_S("x"));
+    if (j->result == 1 && !j->secret)
+        j->result = 0;
+    else if (j->result == 1 && j->work == AUTH_COMPARE)
+        j->result = secret_equal(slice_str(j->secret), slice_str(j->password));
 }
 
 static void answer_result(struct connection *c, const struct auth_job *j)
 {
     barid_verdict v = {.kind = BARID_ACCEPT, .user = slice_str(j->user)};
-    bool ok = j->check ? j->result == 1 : j->result == 0;
-    if (j->result == BARID_ENOMEM) {
-        connection_answer_reply(c, BARID_REPLY_AUTH_TEMPFAIL);
-        return;
-    }
-    if (!j->check && ok) {
+    if (j->work == AUTH_MAKE || j->work == AUTH_SHOW) {
         v.secret_kind = BARID_SECRET_VERIFIER;
-        v.secret = slice_str(j->made);
+        v.secret = slice_str(j->work == AUTH_MAKE ? j->made : j->secret);
     }
-    if (ok)
+    if (j->result == 1)
         connection_answer(c, &v);
     else
-        connection_answer_reply(c, BARID_REPLY_AUTH_FAILED);
+        connection_answer_reply(c, j->result == BARID_ENOMEM ? BARID_REPLY_AUTH_TEMPFAIL
+                                                             : BARID_REPLY_AUTH_FAILED);
 }
 
 static void job_done(struct pool_job *job)
@@ -106,23 +116,38 @@ static void job_done(struct pool_job *job)
     job_free(j);
 }
 
+/* The salt of a verifier made on the spot stays the same for a user, as a stored one does and as
+ * what an unknown user is shown: one that changed would tell them apart. */
+static void fill_salt(const struct server_options *o, const struct auth_request *rq,
+                      uint8_t *salt)
+{
+    uint64_t key[4] = {0}, word[2];
+    if (o->auth_seed)
+        memcpy(key, o->auth_seed, sizeof key);
+    key[0] ^= (uint64_t)rq->mechanism;
+    word[0] = siphash(key, rq->authcid);
+    word[1] = siphash(key + 2, rq->authcid);
+    _Static_assert(sizeof word == BARID_VERIFIER_SALT, "a salt is two words");
+    memcpy(salt, word, sizeof word);
+    mem_wipe(key, sizeof key);
+}
+
 /* secret empty = unknown user. */
-static void start_job(struct connection *c, const struct auth_request *rq, bool check,
+static void start_job(struct connection *c, const struct auth_request *rq, enum auth_work work,
                       barid_slice secret, barid_slice user)
 {
     struct auth_job *j = mem_zalloc(NULL, sizeof *j);
     if (j) {
-        *j = (struct auth_job){.job = {.run = run_job, .done = job_done},
-                               .c = c,
-                               .mechanism = rq->mechanism,
-                               .check = check,
-                               .known = secret.n > 0};
-        rng_fill(c->server->o.rng, j->salt, sizeof j->salt);
+        j->job = (struct pool_job){.run = run_job, .done = job_done};
+        j->c = c;
+        j->mechanism = rq->mechanism;
+        j->work = work;
+        fill_salt(&c->server->o, rq, j->salt);
         j->secret = secret.n ? mem_strdup(NULL, secret) : NULL;
-        j->password = check ? mem_strdup(NULL, rq->password) : NULL;
+        j->password = mem_strdup(NULL, rq->password);
         j->user = mem_strdup(NULL, user);
     }
-    bool whole = j && j->user && (!secret.n || j->secret) && (!check || j->password);
+    bool whole = j && j->user && j->password && (!secret.n || j->secret);
     if (whole)
         c->under_way++;
     if (!whole || pool_start(c->server->o.pool, c->server->o.loop, &j->job) < 0) {
@@ -152,19 +177,14 @@ static void use_secret(struct connection *c, const struct auth_request *rq,
 {
     barid_verdict v = {
         .kind = BARID_ACCEPT, .secret_kind = kind, .secret = secret, .user = user};
-    if (carries_password(rq->mechanism) && kind == BARID_SECRET_PLAIN) {
-        if (!secret_equal(secret, rq->password))
-            connection_answer_reply(c, BARID_REPLY_AUTH_FAILED);
-        else
-            connection_answer(c, &(barid_verdict){.kind = BARID_ACCEPT, .user = user});
-    } else if (carries_password(rq->mechanism)) {
-        start_job(c, rq, true, secret, user);
+    if (carries_password(rq->mechanism)) {
+        start_job(c, rq, kind == BARID_SECRET_PLAIN ? AUTH_COMPARE : AUTH_CHECK, secret, user);
     } else if (rq->mechanism == BARID_AUTH_CRAM_MD5 ||
                (kind == BARID_SECRET_VERIFIER && is_verifier_of(secret, rq->mechanism))) {
         connection_answer(c, &v); /* the session finishes the exchange; a verifier for CRAM-MD5
                                      fails there like a wrong password */
     } else if (kind == BARID_SECRET_PLAIN) {
-        start_job(c, rq, false, secret, user);
+        start_job(c, rq, AUTH_MAKE, secret, user);
     } else {
         connection_answer_reply(c, BARID_REPLY_AUTH_FAILED);
     }
@@ -181,11 +201,16 @@ static void use_users_file(struct connection *c, const struct auth_request *rq)
 {
     const struct user_entry *e =
         may_act_as(rq) ? users_find(c->version->users, rq->authcid) : NULL;
-    if (e)
+    const bool scram = !carries_password(rq->mechanism) && rq->mechanism != BARID_AUTH_CRAM_MD5;
+    if (scram && users_has_plaintext(c->version->users) && !(e && e->plaintext))
+        start_job(c, rq, AUTH_SHOW,
+                  e && is_verifier_of(e->secret, rq->mechanism) ? e->secret : BARID_S(""),
+                  rq->authcid);
+    else if (e)
         use_secret(c, rq, e->plaintext ? BARID_SECRET_PLAIN : BARID_SECRET_VERIFIER, e->secret,
                    rq->authcid);
     else if (carries_password(rq->mechanism))
-        start_job(c, rq, true, BARID_S(""), rq->authcid);
+        start_job(c, rq, AUTH_CHECK, BARID_S(""), rq->authcid);
     else
         connection_answer_reply(c, BARID_REPLY_AUTH_FAILED);
 }
