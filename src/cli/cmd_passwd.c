@@ -139,15 +139,17 @@ static int list(const struct command *c, const struct passwd_options *o)
     return EX_OK;
 }
 
+static bool is_verb(int n, char **words)
+{
+    return (n == 2 && (strcmp(words[0], "add") == 0 || strcmp(words[0], "remove") == 0)) ||
+           (n == 1 && strcmp(words[0], "list") == 0);
+}
+
 static int run_verb(const struct command *c, const struct passwd_options *o, int n, char **words)
 {
-    if (n == 2 && strcmp(words[0], "add") == 0)
-        return add(c, o, words[1]);
-    if (n == 2 && strcmp(words[0], "remove") == 0)
-        return drop(c, o, words[1]);
-    if (n == 1 && strcmp(words[0], "list") == 0)
+    if (n == 1)
         return list(c, o);
-    return cli_usage(c, "add NAME, remove NAME or list is needed");
+    return words[0][0] == 'a' ? add(c, o, words[1]) : drop(c, o, words[1]);
 }
 
 static int with_file(const struct command *c, struct passwd_options *o, int n, char **words)
@@ -194,6 +196,8 @@ static int run_passwd(const struct command *c, int argc, char **argv)
     }
     if (o.iterations < BARID_VERIFIER_ITERATIONS)
         return cli_usage(c, "--iterations must be at least %d", BARID_VERIFIER_ITERATIONS); /* RFC 5802 5.1 */
+    if (!is_verb(argc - optind, argv + optind))
+        return cli_usage(c, "add NAME, remove NAME or list is needed");
     return with_file(c, &o, argc - optind, argv + optind);
 }
 

@@ -33,18 +33,12 @@ static int load_config(struct generation *v, const char *file, const struct gene
     if (access(file, R_OK) != 0) {
         int e = errno;
 
-        snprintf(text, sizeof(text), "%s: %s", file, strerror(e));
+        snprintf(text, sizeof(text), "barid: %s: %s", file, strerror(e));
         say(report, true, text);
         return exit_code_errno(e);
     }
     v->config = config_load(file, &r);
     return v->config != NULL ? EX_OK : EX_CONFIG;
-}
-
-/* A missing or unreadable file deserves its own exit code; what stands in it is configuration. */
-static int file_exit(const char *file)
-{
-    return file != NULL && access(file, R_OK) != 0 ? exit_code_errno(errno) : EX_CONFIG;
 }
 
 static int load_tls(struct generation *v, size_t i, const struct generation_report *report)
@@ -73,8 +67,7 @@ static int load_tls(struct generation *v, size_t i, const struct generation_repo
         return EX_OK;
     snprintf(text, sizeof(text), "%s: %s", l->where != NULL ? l->where : v->config->file, err.text);
     say(report, true, text);
-    rc = file_exit(t->cert);
-    return rc != EX_CONFIG ? rc : file_exit(t->key);
+    return EX_CONFIG;
 }
 
 static int load_users(struct generation *v, const struct generation_report *report)
@@ -87,7 +80,7 @@ static int load_users(struct generation *v, const struct generation_report *repo
         return EX_OK;
     if (users_load(&v->users, file, &err, &warning) != 0) {
         say(report, true, err.text);
-        return file_exit(file);
+        return EX_CONFIG;
     }
     if (warning != NULL) {
         snprintf(text, sizeof(text), "%s: warning: %s", file, warning);
