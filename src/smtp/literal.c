@@ -4,6 +4,8 @@
  */
 #include "smtp/literal.h"
 
+#include <string.h>
+
 #include "base/slice.h"
 
 bool literal_ipv4(barid_slice s, uint8_t addr_r[4])
@@ -107,4 +109,17 @@ bool literal_ipv6(barid_slice s, bool loose, uint8_t addr_r[16])
         addr_r[2 * i + 1] = (uint8_t)value;
     }
     return true;
+}
+
+void literal_unmap(barid_endpoint *e)
+{
+    static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
+    uint8_t v4[4];
+
+    if (e->family != BARID_FAMILY_IPV6 || memcmp(e->addr, mapped, sizeof(mapped)) != 0)
+        return;
+    memcpy(v4, e->addr + sizeof(mapped), sizeof(v4));
+    memset(e->addr, 0, sizeof(e->addr));
+    memcpy(e->addr, v4, sizeof(v4));
+    e->family = BARID_FAMILY_IPV4;
 }

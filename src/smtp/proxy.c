@@ -220,5 +220,7 @@ int proxy_parse(barid_slice in, struct proxy_header *h_r, size_t *used_r)
         *h_r = (struct proxy_header){0};
         *used_r = 0;
     }
+    literal_unmap(&h_r->src);
+    literal_unmap(&h_r->dest);
     return r;
 }

@@ -14,6 +14,7 @@
 #define SIG   "\r\n\r\n\0\r\nQUIT\n"
 #define V4    "\xc0\x00\x02\x01\x7f\x00\x00\x01\x12\x34\x00\x19"
 #define ADDR6 "\x20\x01\x0d\xb8\0\0\0\0\0\0\0\0\0\0\0\x01"
+#define MAPPED "\0\0\0\0\0\0\0\0\0\0\xff\xff"
 #define LIT(lit)                                                                               \
     {                                                                                          \
         "" lit, sizeof(lit) - 1                                                                \
@@ -38,6 +39,11 @@ static const struct proxy_row {
      BARID_FAMILY_IPV4, 192, 1, 4660, 25},
     {"v1 tcp6", LIT("PROXY TCP6 2001:db8::1 ::1 4660 25\r\n"), 0, 1, false, BARID_FAMILY_IPV6,
      0x20, 1, 4660, 25},
+    {"v1 mapped", LIT("PROXY TCP6 ::ffff:192.0.2.1 ::ffff:127.0.0.1 4660 25\r\n"), 0, 1, false,
+     BARID_FAMILY_IPV4, 192, 1, 4660, 25},
+    {"v2 mapped",
+     LIT(SIG "\x21\x21\0\x24" MAPPED "\xc0\0\x02\x01" MAPPED "\x7f\0\0\x01\x12\x34\0\x19"), 0, 2,
+     false, BARID_FAMILY_IPV4, 192, 1, 4660, 25},
     {"v1 unknown", LIT("PROXY UNKNOWN\r\n"), 0, 1, true, BARID_FAMILY_NONE, 0, 0, 0, 0},
     {"v1 unknown with junk", LIT("PROXY UNKNOWN ffff::1 what ever\r\n"), 0, 1, true,
      BARID_FAMILY_NONE, 0, 0, 0, 0},

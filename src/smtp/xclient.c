@@ -35,7 +35,10 @@ static bool read_addr(barid_slice s, barid_endpoint *e)
 {
     if (slice_starts_nocase(s, BARID_S("IPV6:"))) {
         e->family = BARID_FAMILY_IPV6;
-        return literal_ipv6(slice_from(s, 5), true, e->addr);
+        if (!literal_ipv6(slice_from(s, 5), true, e->addr))
+            return false;
+        literal_unmap(e);
+        return true;
     }
     e->family = BARID_FAMILY_IPV4;
     return literal_ipv4(s, e->addr);
