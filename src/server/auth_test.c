@@ -19,7 +19,8 @@
 #include "base/slice.h"
 #include "server/server_testing.h"
 
-/* plain has a password in the file, safe a verifier of the password "secret"; nobody is not there. */
+/* plain has a password in the file, safe a verifier of the password "secret"; nobody is not
+ * there. */
 static struct fixture *serve(void)
 {
     struct fixture *f = prepare();
@@ -29,7 +30,8 @@ static struct fixture *serve(void)
     int fd = mkstemp(path), n;
 
     assert_int_equal(barid_verifier_make(&v, BARID_AUTH_SCRAM_SHA_256, BARID_S("secret"),
-                                         BARID_S("0123456789abcdef"), BARID_VERIFIER_ITERATIONS),
+                                         BARID_S("0123456789abcdef"),
+                                         BARID_VERIFIER_ITERATIONS),
                      0);
     barid_verifier_format(&v, text);
     n = snprintf(all, sizeof(all), "plain:{PLAIN}secret\nsafe:%s\n", text);
@@ -61,7 +63,7 @@ static void test_plain(void **state)
     static const struct {
         const char *message, *want;
     } tries[] = {
-        {"\0plain\0wrong", "535 "}, {"\0safe\0wrong", "535 "}, {"\0nobody\0secret", "535 "},
+        {"\0plain\0wrong", "535 "}, {"\0safe\0wrong", "535 "},   {"\0nobody\0secret", "535 "},
         {"\0plain\0secre", "535 "}, {"\0plain\0secret", "235 "}, {"\0safe\0secret", "235 "},
     };
     struct fixture *f = serve();

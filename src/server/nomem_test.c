@@ -1,8 +1,8 @@
 /*
- * server/nomem_test.c: one whole delivery with the n-th allocation of the server failing, for all
- * n. The linker puts our allocator in front of malloc(3), for our own objects only (--wrap, see
- * meson.build). Whatever fails: no crash, no leak, and no 250 for a message that is not in the
- * spool.
+ * server/nomem_test.c: one whole delivery with the n-th allocation of the server failing, for
+ * all n. The linker puts our allocator in front of malloc(3), for our own objects only (--wrap,
+ * see meson.build). Whatever fails: no crash, no leak, and no 250 for a message that is not in
+ * the spool.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -149,7 +149,8 @@ static void with_user(struct fixture *f)
 }
 
 #define ENVELOPE                                                                               \
-    "MAIL FROM:<user@example.com>\r\nRCPT TO:<one@example.com>\r\nRCPT TO:<two@example.com>\r\n"
+    "MAIL FROM:<user@example.com>\r\nRCPT TO:<one@example.com>\r\nRCPT "                       \
+    "TO:<two@example.com>\r\n"
 #define CONTENT "DATA\r\nSubject: x\r\n\r\nhello\r\n.\r\nQUIT\r\n"
 
 static void test_delivery(void **state)

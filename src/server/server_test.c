@@ -1,6 +1,6 @@
 /*
- * server/server_test.c: the server of one worker with a memory spool, a policy of C handlers and
- * real sockets on loopback: deliveries, refusals, limits.
+ * server/server_test.c: the server of one worker with a memory spool, a policy of C handlers
+ * and real sockets on loopback: deliveries, refusals, limits.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -60,13 +60,38 @@ struct fate {
 };
 
 static const struct fate fates[] = {
-    {"accept", BARID_EVENT_MESSAGE, {.kind = BARID_ACCEPT, .text = {"thanks", 6}}, false, "250 2.0.0 thanks", {1, 0, 0, 0}},
-    {"reject", BARID_EVENT_MESSAGE, {.kind = BARID_REJECT, .text = {"spam", 4}}, false, "550 5.7.1 spam", {0}},
+    {"accept",
+     BARID_EVENT_MESSAGE,
+     {.kind = BARID_ACCEPT, .text = {"thanks", 6}},
+     false,
+     "250 2.0.0 thanks",
+     {1, 0, 0, 0}},
+    {"reject",
+     BARID_EVENT_MESSAGE,
+     {.kind = BARID_REJECT, .text = {"spam", 4}},
+     false,
+     "550 5.7.1 spam",
+     {0}},
     {"tempfail", BARID_EVENT_HEADERS, {.kind = BARID_TEMPFAIL}, false, "451 ", {0}},
-    {"discard", BARID_EVENT_MESSAGE, {.kind = BARID_DISCARD}, false, "250 2.0.0 Ok: queued as ", {0}},
-    {"discard early", BARID_EVENT_HEADERS, {.kind = BARID_DISCARD}, false, "250 2.0.0 Ok: queued as ", {0}},
+    {"discard",
+     BARID_EVENT_MESSAGE,
+     {.kind = BARID_DISCARD},
+     false,
+     "250 2.0.0 Ok: queued as ",
+     {0}},
+    {"discard early",
+     BARID_EVENT_HEADERS,
+     {.kind = BARID_DISCARD},
+     false,
+     "250 2.0.0 Ok: queued as ",
+     {0}},
     {"hold", BARID_EVENT_MESSAGE, {.kind = BARID_HOLD}, false, "250 ", {0, 1, 0, 0}},
-    {"hold without a row", BARID_EVENT_MESSAGE, {.kind = BARID_HOLD}, true, "250 ", {0, 1, 0, 0}},
+    {"hold without a row",
+     BARID_EVENT_MESSAGE,
+     {.kind = BARID_HOLD},
+     true,
+     "250 ",
+     {0, 1, 0, 0}},
     {"quarantine", BARID_EVENT_BODY, {.kind = BARID_QUARANTINE}, false, "250 ", {0, 0, 0, 1}},
     {"hold one", BARID_EVENT_RECIPIENT, {.kind = BARID_HOLD}, false, "250 ", {1, 0, 0, 0}},
     {"discard one", BARID_EVENT_RECIPIENT, {.kind = BARID_DISCARD}, false, "250 ", {0}},
@@ -106,14 +131,15 @@ static void test_fates(void **state)
 static void test_no_relay(void **state)
 {
     static const char *const tries[] = {
-        "user@elsewhere.example", "user%elsewhere.example@[127.0.0.1]", "@example.com:user@elsewhere.example",
-        "\"user@elsewhere.example\"@elsewhere.example"};
+        "user@elsewhere.example", "user%elsewhere.example@[127.0.0.1]",
+        "@example.com:user@elsewhere.example", "\"user@elsewhere.example\"@elsewhere.example"};
     struct fixture *f = prepare();
     struct client c;
     (void)state;
     for (int id = 0; id < BARID_EVENTS; id++)
         f->script.verdict[id].kind = BARID_CONTINUE;
-    f->script.verdict[BARID_EVENT_RCPT].kind = BARID_ACCEPT; /* an accept never bypasses the check */
+    f->script.verdict[BARID_EVENT_RCPT].kind =
+        BARID_ACCEPT; /* an accept never bypasses the check */
     start(f);
     greet(&c, f);
     exchange(&c, "MAIL FROM:<>", "250 ");
@@ -143,8 +169,8 @@ static void test_aliases(void **state)
     envelope(&c, "Team@Example.com");
     message(&c, "250 ");
     load_only(f, &l);
-    /* one, two and (the alias names itself) team; two is no alias, so the catch-all would lead it to one, which is
-     * there already: @example.com was not followed yet on that way */
+    /* one, two and (the alias names itself) team; two is no alias, so the catch-all would lead
+     * it to one, which is there already: @example.com was not followed yet on that way */
     assert_in_range(l.n_units, 2, 3);
     f->spool->ops->loaded_free(&l);
     quit(&c);
@@ -178,8 +204,8 @@ static void test_lmtp_mixed(void **state)
     stop(f);
 }
 
-/* Plain SMTP: the client hears 250; a refused recipient is kept visible, one that was put off is
- * asked about again. */
+/* Plain SMTP: the client hears 250; a refused recipient is kept visible, one that was put off
+ * is asked about again. */
 static void test_smtp_mixed(void **state)
 {
     (void)state;
@@ -391,7 +417,8 @@ static void test_spool_full(void **state)
     struct err err = {0};
     (void)state;
     f->spool->ops->close(f->spool);
-    assert_int_equal(spool_memory_open(&f->spool, &(struct spool_memory_options){.max_bytes = 1}, &err), 0);
+    assert_int_equal(
+        spool_memory_open(&f->spool, &(struct spool_memory_options){.max_bytes = 1}, &err), 0);
     start(f);
     greet(&c, f);
     exchange(&c, "MAIL FROM:<a@b.example> SIZE=1000000", "452 4.3.1");
@@ -462,7 +489,7 @@ static void test_submission(void **state)
     start(f);
     greet(&c, f);
     exchange(&c, "MAIL FROM:<user@example.com>", "530 5.7.0");
-    exchange(&c, "AUTH PLAIN AHVzZXIAd3Jvbmc=", "535 5.7.8"); /* user, wrong */
+    exchange(&c, "AUTH PLAIN AHVzZXIAd3Jvbmc=", "535 5.7.8");     /* user, wrong */
     exchange(&c, "AUTH PLAIN AG5vYm9keQBzZWNyZXQ=", "535 5.7.8"); /* nobody, secret */
     exchange(&c, "AUTH PLAIN AHVzZXIAc2VjcmV0", "235 ");
     exchange(&c, "MAIL FROM:<other@example.com>", "553 5.7.1");
@@ -482,14 +509,23 @@ static void test_submission(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_delivery),         cmocka_unit_test(test_fates),
-        cmocka_unit_test(test_no_relay),         cmocka_unit_test(test_aliases),
-        cmocka_unit_test(test_lmtp_mixed),       cmocka_unit_test(test_smtp_mixed), cmocka_unit_test(test_no_xclient_behind_proxy),
-        cmocka_unit_test(test_added_and_removed), cmocka_unit_test(test_fan_out), cmocka_unit_test(test_many_aliased),
-        cmocka_unit_test(test_smtp_discarded_and_refused), cmocka_unit_test(test_lmtp_alias_mixed),
-       
-        cmocka_unit_test(test_big_body),         cmocka_unit_test(test_spool_full),
-        cmocka_unit_test(test_connection_limits), cmocka_unit_test(test_graceful_stop),
+        cmocka_unit_test(test_delivery),
+        cmocka_unit_test(test_fates),
+        cmocka_unit_test(test_no_relay),
+        cmocka_unit_test(test_aliases),
+        cmocka_unit_test(test_lmtp_mixed),
+        cmocka_unit_test(test_smtp_mixed),
+        cmocka_unit_test(test_no_xclient_behind_proxy),
+        cmocka_unit_test(test_added_and_removed),
+        cmocka_unit_test(test_fan_out),
+        cmocka_unit_test(test_many_aliased),
+        cmocka_unit_test(test_smtp_discarded_and_refused),
+        cmocka_unit_test(test_lmtp_alias_mixed),
+
+        cmocka_unit_test(test_big_body),
+        cmocka_unit_test(test_spool_full),
+        cmocka_unit_test(test_connection_limits),
+        cmocka_unit_test(test_graceful_stop),
         cmocka_unit_test(test_submission),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

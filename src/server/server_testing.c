@@ -103,8 +103,12 @@ static void cancel_script(void *user, struct policy_call *call)
 static void add_handlers(struct fixture *f)
 {
     for (int id = 1; id < BARID_EVENTS; id++) {
-        struct policy_handler h = {.name = "script", .where = "", .event = (enum barid_event_id)id,
-                                   .run = run_script, .cancel = cancel_script, .user = f};
+        struct policy_handler h = {.name = "script",
+                                   .where = "",
+                                   .event = (enum barid_event_id)id,
+                                   .run = run_script,
+                                   .cancel = cancel_script,
+                                   .user = f};
         if (barid_event_info_get((enum barid_event_id)id)->kind != BARID_KIND_HOST)
             assert_int_equal(policy_add(f->policy, &h), 0);
     }
@@ -117,8 +121,10 @@ static void fill_config(struct fixture *f)
     f->config = config_default();
     assert_non_null(f->config);
     f->domains[0] = "example.com";
-    f->listen = (struct config_listen){.address = "127.0.0.1:0", .extensions = BARID_EXT_DEFAULT,
-                                       .limits = f->config->limits, .where = "test"};
+    f->listen = (struct config_listen){.address = "127.0.0.1:0",
+                                       .extensions = BARID_EXT_DEFAULT,
+                                       .limits = f->config->limits,
+                                       .where = "test"};
     f->config->hostname = "mx.example.com";
     f->config->domains = f->domains;
     f->config->n_domains = 1;
@@ -248,9 +254,14 @@ void start(struct fixture *f)
     socklen_t n = sizeof sa;
     add_handlers(f);
     gate_init(&f->gate, f->spool);
-    struct server_options o = {.loop = f->loop, .pool = f->pool, .spool = &f->gate.spool,
-                               .admission = f->admission, .clock = loop_clock(f->loop),
-                               .rng = &rng_system, .log = f->quiet ? NULL : &f->log.log, .auth_seed = f->seed};
+    struct server_options o = {.loop = f->loop,
+                               .pool = f->pool,
+                               .spool = &f->gate.spool,
+                               .admission = f->admission,
+                               .clock = loop_clock(f->loop),
+                               .rng = &rng_system,
+                               .log = f->quiet ? NULL : &f->log.log,
+                               .auth_seed = f->seed};
     struct server_version v = {.config = f->config, .policy = f->policy, .users = f->users};
     assert_int_equal(server_new(&f->server, &o, &v, &err), 0);
     assert_int_equal(listen_address_parse(BARID_S("127.0.0.1:0"), &a, &err), 0);
@@ -504,4 +515,3 @@ void assert_body(const struct fixture *f, uint64_t id, const char *want, size_t 
     f->spool->ops->body_close(body);
     free(have);
 }
-

@@ -29,7 +29,8 @@ struct script {
     size_t add_rcpts;        /* recipient: so many more, once */
 };
 
-/* A spool in front of f->spool. Late: done of a commit, and drained, come when the test says. */
+/* A spool in front of f->spool. Late: done of a commit, and drained, come when the test says.
+ */
 struct gate {
     struct spool spool; /* first */
     struct spool_ops ops;
@@ -97,7 +98,7 @@ struct client {
 };
 void dial(struct client *c, const struct fixture *f);
 void say(struct client *c, const char *p, size_t n);
-bool fill(struct client *c);                    /* false = the end */
+bool fill(struct client *c);                     /* false = the end */
 void expect(struct client *c, const char *want); /* one reply, all its lines */
 void expect_end(struct client *c);
 void exchange(struct client *c, const char *command, const char *want);

@@ -20,7 +20,7 @@
 
 #define LINES                                                                                  \
     "EHLO c.example\r\nMAIL FROM:<a@sender.example>\r\nRCPT TO:<user@example.com>\r\n"         \
-    "NOOP\r\nVRFY x\r\nHELP\r\nEXPN x\r\nDANCE\r\nDATA\r\nSubject: x\r\n\r\nhello\r\n.\r\n"     \
+    "NOOP\r\nVRFY x\r\nHELP\r\nEXPN x\r\nDANCE\r\nDATA\r\nSubject: x\r\n\r\nhello\r\n.\r\n"    \
     "RSET\r\nQUIT\r\n"
 
 static bool is_session_event(enum barid_event_id id)
@@ -177,8 +177,8 @@ static void test_late_failure(void **state)
     stop(f);
 }
 
-/* Stopped by force before the committer came back: no 250, but the message is in the spool, so it
- * is counted and an operator finds it in the log. */
+/* Stopped by force before the committer came back: no 250, but the message is in the spool, so
+ * it is counted and an operator finds it in the log. */
 static void test_force_before_commit_is_done(void **state)
 {
     struct client c;
