@@ -147,12 +147,26 @@ def by_nc(job):
     return accepted(*run(command, script(job)))
 
 
-CLIENTS = {"swaks": by_swaks, "smtplib": by_smtplib, "curl": by_curl, "msmtp": by_msmtp, "nc": by_nc}
-TOOLS = {"smtplib": "python3"}
+def by_barid(job):
+    command = [harness.BARID, "send", "--server", ("[::1]" if job.v6 else job.host) + ":%d" % job.port, "--helo", "client.test",
+               "--from", "a@sender.test", "--to", job.recipient, "--data", job.file, "--ca", harness.certificate()[0],
+               "--tls", {"plain": "none"}.get(job.mode, job.mode)]
+    if job.mode == "plain":
+        command = command[:-4] + command[-2:]
+    env = {}
+    if job.mechanism:
+        env["TEST_PASSWORD"] = job.password
+        command += ["--user", job.user, "--password-env", "TEST_PASSWORD", "--mechanism", job.mechanism]
+    return run(command, env=env)
+
+
+CLIENTS = {"barid": by_barid, "swaks": by_swaks, "smtplib": by_smtplib, "curl": by_curl, "msmtp": by_msmtp, "nc": by_nc}
+TOOLS = {"smtplib": "python3", "barid": harness.BARID}
 
 AUTH = [("swaks", m) for m in ("PLAIN", "LOGIN", "CRAM-MD5")]
 AUTH += [("smtplib", m) for m in ("PLAIN", "LOGIN", "CRAM-MD5")]
 AUTH += [("curl", m) for m in ("PLAIN", "LOGIN", "CRAM-MD5")]
+AUTH += [("barid", m) for m in ("PLAIN", "LOGIN", "CRAM-MD5", "SCRAM-SHA-1", "SCRAM-SHA-256")]
 AUTH += [("msmtp", m) for m in ("PLAIN", "LOGIN", "CRAM-MD5", "SCRAM-SHA-1", "SCRAM-SHA-256")]
 
 

@@ -1,12 +1,17 @@
 #!/usr/bin/env python3
 """What goes over the wire, octet by octet: pipelining, chunks, newlines that are none, injections, trusted peers, limits."""
 
+import json
 import random
+import re
+import signal
 import socket
 import struct
+import subprocess
+import unittest
 
 import harness
-from harness import Tests, lf, mail, stuffed, tls_context, without_trace
+from harness import Raw, Tests, lf, mail, stuffed, tls_context, without_trace
 
 LISTEN = """
 tls { certificate = "@cert@", key = "@key@" }
@@ -254,6 +259,58 @@ class Smuggling(Tests):
         _, final = self.sends("exact@example.com", content)
         self.said(final, "250")
         self.assertEqual(without_trace(self.daemon.wait_box("exact")[0]), lf(content))
+
+
+class SmugglingIntoSink(unittest.TestCase):
+    """The same against `barid sink`, which writes a line per envelope: one may never be two, and evil is no sender."""
+
+    def test_every_end(self):
+        ends = Smuggling.ENDS
+        process = subprocess.Popen([harness.BARID, "sink", "--port", "0"], stdin=subprocess.DEVNULL,
+                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        self.addCleanup(process.stdout.close)
+        self.addCleanup(process.stderr.close)
+        self.addCleanup(process.wait)
+        self.addCleanup(process.kill)
+        said = process.stderr.readline().decode()
+        port = int(re.search(r"port (\d+)", said).group(1))
+        for n, end in enumerate(ends):
+            with Raw(("127.0.0.1", port)) as c:
+                c.hello()
+                c.envelope("attempt%d@sender.test" % n)
+                c.do("DATA")
+                c.send(b"Subject: outer\r\n\r\nbefore" + end + EVIL.replace(b"\r\n.\r\nQUIT\r\n", b"\r\n") + b"after\r\n.\r\nNOOP\r\n")
+                c.reply()
+                c.reply()
+                c.envelope("attempt%d@sender.test" % n)  # one that is well-formed: it is recorded whatever became of the first
+                self.assertTrue(c.message(mail()).startswith("250"))
+                c.do("QUIT")
+        process.terminate()
+        senders = [json.loads(line)["sender"] for line in process.stdout]
+        self.assertEqual({"attempt%d@sender.test" % n for n in range(len(ends))}, set(senders))
+
+
+class Stopping(unittest.TestCase):
+    def test_graceful(self):
+        daemon = harness.Barid(LISTEN)
+        self.addCleanup(daemon.close)
+        daemon.start()
+        with daemon.connect() as idle, daemon.connect() as busy:
+            idle.hello()
+            busy.hello()
+            busy.envelope(rcpts=["stopping@example.com"])
+            busy.do("DATA")
+            busy.send("Subject: last\r\n\r\nfirst half, ")
+            daemon.process.send_signal(signal.SIGTERM)
+            self.assertTrue(idle.reply()[-1].startswith("421"))
+            self.assertIsNone(idle.line())
+            busy.send("second half\r\n.\r\n")
+            self.assertTrue(busy.reply()[-1].startswith("250"))
+            self.assertTrue(busy.reply()[-1].startswith("421"))
+        self.assertEqual(daemon.process.wait(harness.DEADLINE), 0)
+        daemon.process = None
+        daemon.start()  # accepted: delivered before the stop, or now
+        self.assertIn(b"first half, second half\n", daemon.wait_box("stopping")[0])
 
 
 class Normalise(Tests):
