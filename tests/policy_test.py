@@ -546,6 +546,49 @@ function on.message(session, mail) mail:store("%{user}") end
         self.assertIn("errors", json.dumps(self.daemon.get("/v1/status")[1]))
 
 
+class Waiting(Tests):
+    """A hook that waits holds its own session and no other, and not for ever."""
+
+    CLOCK = True
+    POLICY = LISTEN + """
+        workers(1)
+        function on.mail(session, mail)
+          if mail.sender:find("^wait") then sleep(60000) end
+        end
+        function on.message(session, mail)
+          shared.add("mails", 1)
+          mail:add_header("X-Shared", tostring(shared.get("mails")))
+          mail:store("%{user}")
+        end
+        limits { hook_ms = 100000 }
+        """
+    HEAD = harness.HEAD.replace("workers(2)", "")
+
+    def test_only_its_own_session(self):
+        with self.daemon.connect() as waiting:
+            waiting.hello()
+            waiting.send("MAIL FROM:<wait@sender.test>\r\nNOOP\r\n")
+            _, final = self.sends("other@example.com")  # the same worker serves it meanwhile
+            self.said(final, "250")
+            self.daemon.shift_clock(61)
+            self.said(waiting.reply()[-1], "250 2.1.0")
+            self.said(waiting.reply()[-1], "250")
+
+    def test_client_that_leaves(self):
+        with self.daemon.connect() as waiting:
+            waiting.hello()
+            waiting.send("MAIL FROM:<wait@sender.test>\r\n")
+        _, final = self.sends("after@example.com")
+        self.said(final, "250")
+
+    def test_shared_between_sessions(self):
+        for number in (1, 2):
+            _, final = self.sends("shared%d@example.com" % number)
+            self.said(final, "250")
+        values = [int(email.message_from_bytes(self.daemon.wait_box("shared%d" % n)[0])["X-Shared"]) for n in (1, 2)]
+        self.assertEqual(values[1], values[0] + 1)
+
+
 RELAY = """
 tls { certificate = "@cert@", key = "@key@" }
 auth { users = "users" }

@@ -519,6 +519,23 @@ class Limits(Tests):
         self.said(c.reply()[-1], "500")
 
 
+class Connections(Tests):
+    POLICY = LISTEN + "limits { connections = 3 }\n"
+
+    def test_in_total(self):
+        kept = [self.daemon.connect() for _ in range(3)]
+        for c in kept:
+            self.addCleanup(c.close)
+            self.said(c.reply()[-1], "220")
+        with self.daemon.connect() as c:
+            self.said(c.reply()[-1], "421")
+            self.assertIsNone(c.line())
+        self.said(kept[0].do("QUIT"), "221")
+        self.assertIsNone(kept[0].line())
+        with self.daemon.connect() as c:
+            self.said(c.reply()[-1], "220")
+
+
 class Deadlines(Tests):
     POLICY = LISTEN
     CLOCK = True
