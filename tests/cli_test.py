@@ -372,7 +372,7 @@ end
         send = ("send", "--server", addresses[0], "--to", "u@example.com")
         self.good(*send, "--from", "a@one.test", "--subject", "keep")
         self.good(*send, "--from", "b@two.test", "--subject", "keep")
-        self.assertIn("messages 2", self.good("status", "-c", "policy.lua"))
+        self.assertIn("2 so far; messages 2", self.good("status", "-c", "policy.lua"))
         for online in (True, False):
             with self.subTest("daemon" if online else "spool"):
                 if not online:

@@ -48,7 +48,7 @@ static void print_status(json_t *o)
     json_array_foreach(json_object_get(o, "listen"), i, address)
         printf(" %s", json_string_value(address));
     printf("\nconnections %lld open, %lld so far; messages %lld, recipients %lld, refused %lld, put off %lld\n",
-           number(o, NULL, "connections_open"), number(o, "server", "connections"), number(o, "server", "messages"),
+           number(o, NULL, "connections_open"), number(o, "server", "sessions"), number(o, "server", "messages"),
            number(o, "server", "recipients"), number(o, "server", "refused"), number(o, "server", "tempfailed"));
     printf("spool %lld active, %lld held, %lld quarantined%s%s\n", number(o, "spool", "active"), number(o, "spool", "held"),
            number(o, "spool", "quarantined"), json_is_true(json_object_get(json_object_get(o, "spool"), "full")) ? ", FULL" : "",
