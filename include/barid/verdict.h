@@ -4,6 +4,7 @@
 #ifndef BARID_VERDICT_H
 #define BARID_VERDICT_H
 
+#include "barid/event.h"
 #include "barid/types.h"
 
 #ifdef __cplusplus
@@ -68,6 +69,13 @@ typedef struct barid_verdict {
 
 /* "accept", "reject", ... Static text; "?" when out of range. */
 BARID_API const char *barid_verdict_name(enum barid_verdict_kind kind);
+
+/*
+ * May the event be answered so? The kind must be one that events.def allows there (continue always is,
+ * but for host events), the code must have the class of the kind, the enhanced code the class of the code
+ * (RFC 3463 2). What does not fit is answered with 451 in its place.
+ */
+BARID_API bool barid_verdict_fits(enum barid_event_id event, const barid_verdict *verdict);
 
 #ifdef __cplusplus
 }

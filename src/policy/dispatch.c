@@ -3,11 +3,10 @@
  * sessions, sockets or Lua.
  *
  * Merge:
- *   continue                                  the next handler is asked; hidden extensions (an
- * edit) accumulate accept                                    ends the event reject tempfail
- * discard quarantine hold disconnect the first of them ends the event not allowed for the
- * event, a code of the wrong class, failed, too late 451 4.3.0, logged with the handler's
- * place, counted, ends the event
+ *   continue                  the next handler is asked; hidden extensions (an edit) accumulate
+ *   every other verdict       the first of them ends the event
+ *   not allowed for the event, a code or enhanced code of the wrong class, failed, too late
+ *                             451 4.3.0, logged with the handler's place, counted, ends the event
  *
  * Life of a call:
  *
@@ -25,6 +24,7 @@
 
 #include <stdio.h>
 
+#include "barid/verdict.h"
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/slice.h"
@@ -111,28 +111,15 @@ static void fail(struct policy *p, struct policy_call *call, const char *what,
     policy_failed_verdict(call->event, &call->verdict);
 }
 
-/* Codes that a verdict may carry: RFC 5321 4.2.1. 0 is the default of the event. */
-static bool code_fits(const barid_verdict *v)
+/* The others are accepted to the client, but not by a reply of their own. */
+static bool has_reply(enum barid_verdict_kind kind)
 {
-    unsigned class = v->code / 100;
-
-    if (v->code == 0)
-        return true;
-    switch (v->kind) {
-    case BARID_ACCEPT:
-        return class == 2;
-    case BARID_TEMPFAIL:
-        return class == 4;
-    case BARID_REJECT:
-        return class == 5;
-    case BARID_DISCONNECT:
-        return class == 4 || class == 5;
-    default:
-        return false; /* accepted to the client, but not by a reply of its own */
-    }
+    return kind == BARID_ACCEPT || kind == BARID_REJECT || kind == BARID_TEMPFAIL ||
+           kind == BARID_DISCONNECT;
 }
 
-/* NULL = fine, else why not. */
+/* NULL = fine, else why not: what the session would not take is the error of the handler that
+ * said it, not of whoever passes it on. */
 static const char *verdict_wrong(const struct policy_call *call)
 {
     const barid_verdict *v = &call->verdict;
@@ -143,8 +130,10 @@ static const char *verdict_wrong(const struct policy_call *call)
         return "no such verdict";
     if (!(barid_event_info_get(call->event)->verdicts & BARID_CAN_BIT(v->kind)))
         return "this event does not allow that verdict";
-    if (!code_fits(v))
-        return "the reply code does not fit the verdict";
+    if (v->code != 0 && !has_reply(v->kind))
+        return "the verdict has no reply of its own, so no code";
+    if (!barid_verdict_fits(call->event, v))
+        return "the reply code or enhanced code does not fit the verdict";
     return NULL;
 }
 

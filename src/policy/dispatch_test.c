@@ -28,6 +28,18 @@ static void answer_by(char letter, struct policy_call *call)
         call->verdict.kind = BARID_REJECT;
         call->verdict.code = 450;
         break;
+    case 'n': /* an enhanced code that does not fit */
+        call->verdict.kind = BARID_ACCEPT;
+        call->verdict.enhanced = BARID_S("5.1.1");
+        break;
+    case 'N': /* no enhanced code at all */
+        call->verdict.kind = BARID_REJECT;
+        call->verdict.enhanced = BARID_S("5.7");
+        break;
+    case 'Q': /* a code where there is no reply */
+        call->verdict.kind = BARID_QUARANTINE;
+        call->verdict.code = 250;
+        break;
     case 'e':
         call->failed = true;
         call->error = BARID_S("it broke");
@@ -99,6 +111,9 @@ static const struct {
     {BARID_EVENT_MESSAGE, "-X", "disconnect", 2},
     {BARID_EVENT_MESSAGE, "eA", FAILED, 1},
     {BARID_EVENT_MESSAGE, "-cA", FAILED, 2},
+    {BARID_EVENT_MESSAGE, "Q", FAILED, 1},
+    {BARID_EVENT_RCPT, "nA", FAILED, 1},
+    {BARID_EVENT_RCPT, "-NA", FAILED, 2},
     {BARID_EVENT_RCPT, "-d", FAILED, 2},
     {BARID_EVENT_RCPT, "h", FAILED, 1},
     {BARID_EVENT_NOOP, "t", FAILED, 1},

@@ -177,6 +177,44 @@ static void test_aliases(void **state)
     stop(f);
 }
 
+static void accept_plainly(struct fixture *f)
+{
+    f->script.verdict[BARID_EVENT_RCPT] = (barid_verdict){.kind = BARID_ACCEPT};
+}
+
+/* A handler accepts with an enhanced code of refusals: the client hears 451, and the mail has
+ * only the recipients that it heard 250 for. */
+static void test_wrong_accept(void **state)
+{
+    struct fixture *f = prepare();
+    struct client c;
+    struct spool_loaded l;
+    struct mail m;
+    struct unit *units;
+    size_t n;
+    struct arena arena;
+    (void)state;
+    f->script.verdict[BARID_EVENT_RCPT] =
+        (barid_verdict){.kind = BARID_ACCEPT, .enhanced = BARID_S("5.1.1")};
+    start(f);
+    greet(&c, f);
+    exchange(&c, "MAIL FROM:<sender@client.example>", "250 ");
+    exchange(&c, "RCPT TO:<one@example.com>", "451 4.3.0");
+    on_loop(f, accept_plainly);
+    exchange(&c, "RCPT TO:<two@example.com>", "250 ");
+    message(&c, "250 ");
+    quit(&c);
+    load_only(f, &l);
+    arena_init(&arena, NULL, 0);
+    assert_int_equal(record_decode(&m, &arena, l.meta, l.header, &units, &n), 0);
+    assert_int_equal(n, 1);
+    assert_int_equal(m.n_rcpts, 1);
+    assert_true(slice_eq(m.rcpts[0]->box.address, BARID_S("two@example.com")));
+    arena_deinit(&arena);
+    f->spool->ops->loaded_free(&l);
+    stop(f);
+}
+
 static void test_lmtp_mixed(void **state)
 {
     struct fixture *f = prepare();
@@ -513,6 +551,7 @@ int main(void)
         cmocka_unit_test(test_fates),
         cmocka_unit_test(test_no_relay),
         cmocka_unit_test(test_aliases),
+        cmocka_unit_test(test_wrong_accept),
         cmocka_unit_test(test_lmtp_mixed),
         cmocka_unit_test(test_smtp_mixed),
         cmocka_unit_test(test_no_xclient_behind_proxy),

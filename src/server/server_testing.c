@@ -67,7 +67,8 @@ static enum policy_outcome run_script(void *user, struct policy_call *call)
         if (s->refuse_rcpt && slice_eq(call->rcpt->box.address, slice_str(s->refuse_rcpt))) {
             call->verdict = (barid_verdict){.kind = s->put_off ? BARID_TEMPFAIL : BARID_REJECT,
                                             .code = s->put_off ? 451 : 550,
-                                            .enhanced = BARID_S("5.2.1"),
+                                            .enhanced = s->put_off ? BARID_S("4.2.1")
+                                                                   : BARID_S("5.2.1"),
                                             .text = BARID_S("mailbox disabled")};
             return POLICY_ANSWERED;
         }

@@ -135,6 +135,12 @@ static void accept_rcpt(struct connection *c, const barid_verdict *v)
     size_t n;
     barid_verdict space;
     const barid_verdict *no = NULL;
+    /* The session would not count the recipient: neither may the mail have it, or `groups` were
+     * no longer by the session's index. */
+    if (!barid_verdict_fits(BARID_EVENT_RCPT, v)) {
+        connection_answer(c, v);
+        return;
+    }
     int rc = locals_expand(&c->version->locals, &tx->candidate->box, &tx->arena, &boxes, &n);
     for (size_t i = 0; rc == 0 && !no && i < n; i++)
         no = check_relay(c, &boxes[i], &space);

@@ -201,7 +201,7 @@ int barid_session_answer(barid_session *s, barid_token token, const barid_verdic
 
     if (s->asked != ASKED_TAKEN || token != s->event.token)
         return BARID_EINVALID;
-    fits = verdict_fits(s->event.id, verdict);
+    fits = barid_verdict_fits(s->event.id, verdict);
     s->wrong_answer = !fits;
     session_act(s, fits ? verdict : &failed);
     session_run(s);

@@ -1,5 +1,5 @@
 /* smtp/verdict.c: names and well-formedness of verdicts. */
-#include "smtp/verdict.h"
+#include "barid/verdict.h"
 
 #include "base/slice.h"
 
@@ -57,11 +57,11 @@ static char class_of(const barid_verdict *v)
     return v->kind == BARID_TEMPFAIL || v->kind == BARID_DISCONNECT ? '4' : '2';
 }
 
-bool verdict_fits(enum barid_event_id id, const barid_verdict *v)
+bool barid_verdict_fits(enum barid_event_id event, const barid_verdict *v)
 {
-    const barid_event_info *info = barid_event_info_get(id);
+    const barid_event_info *info = barid_event_info_get(event);
 
-    if (v->kind >= BARID_VERDICT_KINDS)
+    if (info == NULL || v->kind >= BARID_VERDICT_KINDS)
         return false;
     if (v->kind == BARID_CONTINUE)
         return info->kind != BARID_KIND_HOST;

@@ -5,9 +5,9 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include "barid/verdict.h"
 #include "base/slice.h"
 #include "smtp/event_row.h"
-#include "smtp/verdict.h"
 
 static void test_events(void **state)
 {
@@ -86,11 +86,15 @@ static void test_fitting_verdicts(void **state)
          {.kind = BARID_DISCONNECT, .code = 550, .enhanced = {"5.7.1", 5}},
          true},
         {BARID_EVENT_RCPT, {.kind = BARID_DISCONNECT, .code = 250}, false},
+        {BARID_EVENT_RCPT, {.kind = BARID_ACCEPT, .enhanced = {"5.1.1", 5}}, false},
+        {BARID_EVENT_RCPT, {.kind = BARID_ACCEPT, .enhanced = {"2.1.5", 5}}, true},
+        {BARID_EVENT_NONE, {.kind = BARID_CONTINUE}, false},
+        {BARID_EVENTS, {.kind = BARID_CONTINUE}, false},
     };
 
     (void)state;
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
-        assert_int_equal(verdict_fits(rows[i].event, &rows[i].verdict), rows[i].fits);
+        assert_int_equal(barid_verdict_fits(rows[i].event, &rows[i].verdict), rows[i].fits);
 }
 
 int main(void)
