@@ -94,7 +94,7 @@ static void test_sse42(void **state)
         return;
     }
 #endif
-    return; /* not skip(): TAP counts that as a failure */
+    print_message("no SSE4.2 here: only the table is tested\n");
 }
 
 int main(void)
