@@ -271,6 +271,14 @@ function act.vars(mail)
   mail.vars.flag = true
 end
 function act.mime(mail) mail:add_header("X-Mime", mail:mime().type) end
+function act.tree(mail)
+  local function walk(part, path)
+    local data = #part.parts == 0 and part:get_data() or ""
+    mail:add_header("X-Part", table.concat({ path, part.type, part.file_name or "-", part.charset or "-", data }, "|"))
+    for i, child in ipairs(part.parts) do walk(child, path .. "." .. i) end
+  end
+  walk(mail:mime(), "0")
+end
 function act.hidden(mail)
   local names = {}
   for _, rcpt in ipairs(mail.hidden_recipients) do names[#names + 1] = rcpt.address end
@@ -400,6 +408,21 @@ class Content(Tests):
     def test_mime(self):
         stored = self.after("mime", "m@example.com", extra="MIME-Version: 1.0\r\nContent-Type: text/html; charset=utf-8\r\n")
         self.assertIn("X-Mime: text/html\n", stored)
+
+    def test_mime_tree(self):
+        message = (
+            "From: <a@sender.test>\r\nTo: <tree@example.com>\r\nX-Do: tree\r\nMIME-Version: 1.0\r\n"
+            "Content-Type: multipart/mixed; boundary=b\r\n\r\n"
+            "--b\r\nContent-Type: text/plain; charset=iso-8859-1\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n"
+            "gr=FC=DFe\r\n"
+            "--b\r\nContent-Type: application/octet-stream\r\nContent-Transfer-Encoding: base64\r\n"
+            "Content-Disposition: attachment; filename*=utf-8''h%C3%A9llo.bin\r\n\r\naGFsbG8=\r\n--b--\r\n")
+        _, final = self.sends("tree@example.com", message)
+        self.said(final, "250")
+        stored = self.daemon.wait_box("tree")[0].decode()
+        parts = [line[8:] for line in stored.split("\n\n")[0].splitlines() if line.startswith("X-Part: ")]
+        self.assertEqual(parts, ["0|multipart/mixed|-|-|", "0.1|text/plain|-|iso-8859-1|grüße",
+                                 "0.2|application/octet-stream|héllo.bin|-|hallo"])
 
     def test_delay(self):
         _, final = self.sends("late@example.com", doing("delay"))
