@@ -2,7 +2,8 @@
  * daemon/daemon.c: the life of the process: what is made, in which order, and how it ends.
  *
  * Start: everything that can be wrong is looked at before anything on the disk changes: configuration, certificates, users,
- * policy, ports. Then privileges are dropped, then the spool is opened, then the rest is made.
+ * policy, ports. Then privileges are dropped, the sandbox is entered, the first threads are started, the spool is opened, the
+ * rest is made.
  *
  * Stop, all on the main loop:
  *   serving --signal or control--> stopping: workers drain (bounded), the queue records what runs
@@ -140,8 +141,7 @@ static int init_process(struct daemon *d)
         d->seeded = seeded_rng_new(o->seed);
         d->rng = seeded_rng(d->seeded);
     }
-    if (log_sink_new(&d->sink, d->clock, &err) < 0)
-        return fail(EX_OSERR, "%s", err.text);
+    log_sink_new(&d->sink, d->clock);
     d->log = log_sink_log(d->sink);
     if (loop_new(&d->loop, d->clock, d->log, &err) < 0)
         return fail(EX_OSERR, "%s", err.text);
@@ -153,17 +153,16 @@ static int load(struct daemon *d)
 {
     const struct generation_report report = {.line = stderr_line};
     int code = generation_load(&d->version, d->options->config_file, ++d->last_number, &report);
-    unsigned threads;
     struct err err = {0};
 
     if (code == EX_OK)
         code = check_declarations(d->version->config);
     if (code != EX_OK)
         return code;
-    threads = d->version->config->pool_threads;
-    if (pool_new(&d->pool, threads, DAEMON_POOL_QUEUE, &err) < 0 || make_shared(&d->shared, d->clock, d->rng) < 0)
-        return fail(EX_OSERR, "%s", err.text[0] != '\0' ? err.text : "out of memory");
-    code = daemon_try_policy(d->loop, d->pool, d->shared, d->version, &err);
+    if (make_shared(&d->shared, d->clock, d->rng) < 0)
+        return fail(EX_OSERR, "out of memory");
+    /* No pool yet: a policy uses it in hooks only, and there must be no thread before the sandbox. */
+    code = daemon_try_policy(d->loop, NULL, d->shared, d->version, &err);
     if (code != EX_OK)
         fprintf(stderr, "%s\n", err.text);
     return code;
@@ -233,17 +232,34 @@ static int spool_exit(int rc)
     }
 }
 
-static int drop_and_open(struct daemon *d, const struct identity *id)
+/* While this is the only thread: the rules hold for those that it makes. */
+static int enter_sandbox(struct daemon *d)
+{
+    const struct config *c = d->version->config;
+    struct err err = {0};
+    int rc = c->sandbox == SANDBOX_OFF ? 0 : sandbox_start(&d->sandbox, c, &err);
+
+    return rc < 0 ? fail(spool_exit(rc), "%s", err.text) : EX_OK;
+}
+
+static int start_threads(struct daemon *d)
+{
+    struct err err = {0};
+
+    if (log_sink_start(d->sink, &err) < 0 ||
+        pool_new(&d->pool, d->version->config->pool_threads, DAEMON_POOL_QUEUE, &err) < 0)
+        return fail(EX_OSERR, "%s", err.text);
+    return EX_OK;
+}
+
+static int open_spool_and_log(struct daemon *d)
 {
     const struct config *c = d->version->config;
     struct spool_log_options so = {.dir = c->spool_dir, .segment_size = c->spool_segment, .clock = d->clock,
                                    .rng = d->rng, .log = d->log};
     struct err err = {0};
-    int rc;
+    int rc = spool_log_open(&d->spool, &so, &err);
 
-    if (privileges_drop(id, &err) < 0)
-        return fail(EX_NOPERM, "%s", err.text);
-    rc = spool_log_open(&d->spool, &so, &err);
     if (rc < 0)
         return fail(spool_exit(rc), "%s", err.text);
     if (log_sink_configure(d->sink, c->log_file, c->log_format == LOG_FORMAT_JSON, (enum log_level)c->log_level, &err) < 0)
@@ -261,8 +277,14 @@ static int become_and_open(struct daemon *d)
     if (identity_find(&id, c->user, c->group, &err) < 0)
         return fail(EX_NOUSER, "%s: %s", c->file, err.text);
     code = bind_all(d);
+    if (code == EX_OK && privileges_drop(&id, &err) < 0)
+        code = fail(EX_NOPERM, "%s", err.text);
     if (code == EX_OK)
-        code = drop_and_open(d, &id);
+        code = enter_sandbox(d);
+    if (code == EX_OK)
+        code = start_threads(d);
+    if (code == EX_OK)
+        code = open_spool_and_log(d);
     identity_deinit(&id);
     return code;
 }
@@ -472,6 +494,7 @@ static void announce(struct daemon *d)
                LOG_CSTR("config", d->version->config->file), LOG_CSTR("listen", list.p),
                LOG_CSTR("control", d->version->config->control_listen), LOG_INT("workers", d->n_workers),
                LOG_INT("pid", getpid()));
+    sandbox_say(d->sandbox, d->log);
     if (geteuid() == 0)
         log_write(d->log, LOG_LEVEL_WARN, "daemon", "running as root: declare a user to drop privileges", NULL);
     notify_ready_fd(d->options->ready_fd, list.p);
@@ -550,6 +573,7 @@ static void clean_up(struct daemon *d)
     admission_del(&d->admission);
     shared_del(&d->shared);
     generation_unref(&d->version);
+    sandbox_del(&d->sandbox);
     loop_del(&d->loop);
     log_sink_del(&d->sink);
     seeded_rng_del(&d->seeded);

@@ -11,6 +11,7 @@
 #include "daemon/daemon.h"
 #include "daemon/log_sink.h"
 #include "daemon/privileges.h"
+#include "daemon/sandbox_config.h"
 #include "daemon/worker.h"
 #include "queue/queue.h"
 
@@ -35,6 +36,7 @@ struct daemon {
     struct log_sink *sink;
     const struct log *log;
 
+    struct sandbox *sandbox; /* NULL = declared off */
     struct loop *loop;
     struct pool *pool;
     struct spool *spool;

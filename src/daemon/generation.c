@@ -25,9 +25,16 @@ static void config_line(void *user, const char *text)
     say(r, strstr(text, ": warning: ") == NULL, text);
 }
 
+static const char *config_why(void *user, const char *path)
+{
+    const struct generation_report *r = user;
+
+    return r->why != NULL ? r->why(r->user, path) : NULL;
+}
+
 static int load_config(struct generation *v, const char *file, const struct generation_report *report)
 {
-    struct config_report r = {.line = config_line, .user = (void *)(uintptr_t)report};
+    struct config_report r = {.line = config_line, .why = config_why, .user = (void *)(uintptr_t)report};
     char text[384];
 
     if (access(file, R_OK) != 0) {
@@ -90,10 +97,22 @@ static int load_users(struct generation *v, const struct generation_report *repo
     return EX_OK;
 }
 
+static int check_config(const struct generation *v, const struct generation_report *report)
+{
+    struct err err = {0};
+
+    if (report->check == NULL || report->check(report->user, v->config, &err) >= 0)
+        return EX_OK;
+    say(report, true, err.text);
+    return EX_CONFIG;
+}
+
 static int load_all(struct generation *v, const char *file, const struct generation_report *report)
 {
     int first = load_config(v, file, report);
 
+    if (first == EX_OK)
+        first = check_config(v, report);
     if (first != EX_OK)
         return first;
     v->tls = xalloc((v->config->n_listen + 1) * sizeof(struct tls_ctx *));

@@ -20,6 +20,9 @@ struct generation {
 /* Every line that a person should read, errors and warnings alike, goes to line. */
 struct generation_report {
     void (*line)(void *user, bool is_error, const char *text);
+    /* Asked between the declarations and the files that they name; < 0 with *err = go no further. NULL = all is well. */
+    int (*check)(void *user, const struct config *c, struct err *err);
+    const char *(*why)(void *user, const char *path); /* as in struct config_report; may be NULL */
     void *user;
 };
 

@@ -28,7 +28,7 @@ struct log_sink {
     pthread_cond_t idle; /* everything was written */
     struct buf filling;
     struct buf line; /* one record being formatted; under the lock */
-    bool writing, stop, json;
+    bool started, writing, stop, json;
     int fd;      /* the thread's; -1 = stderr */
     int next_fd; /* -2 = none */
     char *file;  /* NULL = stderr */
@@ -141,10 +141,9 @@ static void *sink_thread(void *user)
     return NULL;
 }
 
-int log_sink_new(struct log_sink **s_r, const struct clock *clock, struct err *err)
+void log_sink_new(struct log_sink **s_r, const struct clock *clock)
 {
     struct log_sink *s = xalloc(sizeof(*s));
-    int rc;
 
     s->log = (struct log){.write = sink_write, .user = s, .level = LOG_LEVEL_INFO};
     s->clock = clock;
@@ -155,13 +154,15 @@ int log_sink_new(struct log_sink **s_r, const struct clock *clock, struct err *e
     pthread_mutex_init(&s->lock, NULL);
     pthread_cond_init(&s->work, NULL);
     pthread_cond_init(&s->idle, NULL);
-    rc = pthread_create(&s->thread, NULL, sink_thread, s);
-    if (rc != 0) {
-        mem_free(NULL, s);
-        return err_errno(err, BARID_EIO, rc, "cannot start the log thread");
-    }
     *s_r = s;
-    return 0;
+}
+
+int log_sink_start(struct log_sink *s, struct err *err)
+{
+    int rc = pthread_create(&s->thread, NULL, sink_thread, s);
+
+    s->started = rc == 0;
+    return rc == 0 ? 0 : err_errno(err, BARID_EIO, rc, "cannot start the log thread");
 }
 
 const struct log *log_sink_log(struct log_sink *s)
@@ -219,6 +220,8 @@ void log_sink_flush(struct log_sink *s)
 {
     struct timespec until;
 
+    if (!s->started)
+        return;
     clock_gettime(CLOCK_REALTIME, &until);
     until.tv_sec += LOG_SINK_FLUSH_MS / 1000;
     pthread_mutex_lock(&s->lock);
@@ -228,6 +231,22 @@ void log_sink_flush(struct log_sink *s)
     pthread_mutex_unlock(&s->lock);
 }
 
+/* False: a reader that does not read must not keep the process: the thread ends with it. */
+static bool end_thread(struct log_sink *s)
+{
+    log_sink_flush(s);
+    pthread_mutex_lock(&s->lock);
+    s->stop = true;
+    bool stuck = s->writing;
+    pthread_cond_signal(&s->work);
+    pthread_mutex_unlock(&s->lock);
+    if (stuck)
+        pthread_detach(s->thread);
+    else
+        pthread_join(s->thread, NULL);
+    return !stuck;
+}
+
 void log_sink_del(struct log_sink **s_p)
 {
     struct log_sink *s = *s_p;
@@ -235,18 +254,11 @@ void log_sink_del(struct log_sink **s_p)
     *s_p = NULL;
     if (s == NULL)
         return;
-    log_sink_flush(s);
-    pthread_mutex_lock(&s->lock);
-    s->stop = true;
-    bool stuck = s->writing;
-    pthread_cond_signal(&s->work);
-    pthread_mutex_unlock(&s->lock);
-    if (stuck) { /* a reader that does not read must not keep the process: the thread ends with it */
-        pthread_detach(s->thread);
+    if (s->started && !end_thread(s))
         return;
-    }
-    pthread_join(s->thread, NULL);
     take_next_fd(s);
+    if (!s->started) /* the start failed: what was said about it */
+        write_all(s->fd >= 0 ? s->fd : STDERR_FILENO, buf_slice(&s->filling));
     if (s->fd >= 0)
         close(s->fd);
     mem_free(NULL, s->file);

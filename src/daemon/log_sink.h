@@ -16,8 +16,10 @@
 
 struct log_sink;
 
-/* Lines go to stderr, as text, at level INFO until configured. */
-int log_sink_new(struct log_sink **s_r, const struct clock *clock, struct err *err);
+/* Lines go to stderr, as text, at level INFO until configured. They wait until the thread is started: that comes after the
+ * sandbox, which holds only for threads made in it. */
+void log_sink_new(struct log_sink **s_r, const struct clock *clock);
+int log_sink_start(struct log_sink *s, struct err *err); /* once; 0 or BARID_EIO */
 const struct log *log_sink_log(struct log_sink *s);
 /* file NULL = stderr. On error nothing changes. 0 or BARID_EIO. Any thread. */
 int log_sink_configure(struct log_sink *s, const char *file, bool json, enum log_level level, struct err *err);

@@ -18,6 +18,7 @@
 
 struct first_line {
     const struct log *log;
+    const struct sandbox *sandbox;
     struct err *err;
 };
 
@@ -28,6 +29,20 @@ static void report_line(void *user, bool is_error, const char *text)
     log_record(f->log, is_error ? LOG_LEVEL_ERROR : LOG_LEVEL_WARN, "reload", "configuration", LOG_CSTR("line", text));
     if (is_error && f->err->code == 0)
         err_set(f->err, BARID_ESYNTAX, "%s", text);
+}
+
+static int check_sandbox(void *user, const struct config *c, struct err *err)
+{
+    const struct first_line *f = user;
+
+    return f->sandbox != NULL ? sandbox_check_config(f->sandbox, c, err) : 0;
+}
+
+static const char *why_unreadable(void *user, const char *path)
+{
+    const struct first_line *f = user;
+
+    return sandbox_why(f->sandbox, path);
 }
 
 static bool same(const char *a, const char *b)
@@ -50,6 +65,7 @@ static void warn_needs_restart(const struct daemon *d, const struct config *new)
         {"user", !same(old->user, new->user) || !same(old->group, new->group)},
         {"workers", old->workers != new->workers},
         {"pool_threads", old->pool_threads != new->pool_threads},
+        {"sandbox", old->sandbox != new->sandbox},
     };
 
     for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++)
@@ -60,8 +76,8 @@ static void warn_needs_restart(const struct daemon *d, const struct config *new)
 
 static int prepare(struct daemon *d, struct generation **v_r, struct sockets *added_r, struct err *err)
 {
-    struct first_line first = {.log = d->log, .err = err};
-    struct generation_report report = {.line = report_line, .user = &first};
+    struct first_line first = {.log = d->log, .sandbox = d->sandbox, .err = err};
+    struct generation_report report = {.line = report_line, .check = check_sandbox, .why = why_unreadable, .user = &first};
     int rc;
 
     if (generation_load(v_r, d->options->config_file, d->last_number + 1, &report) != EX_OK)

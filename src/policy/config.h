@@ -90,12 +90,15 @@ struct config {
     unsigned workers;             /* 0 = number of CPUs */
     unsigned pool_threads;        /* 8 */
     const char *user, *group;     /* after binding; NULL = stay */
+    enum { SANDBOX_ON, SANDBOX_OFF } sandbox; /* after opening: keep only what is needed */
     barid_replies *replies;       /* overrides; NULL = none */
 };
 
 /* All mistakes, not only the first: each one line "FILE:LINE: what". */
 struct config_report {
     void (*line)(void *user, const char *text);
+    /* Why a file that exists may not be read, where the process knows better than the errno; NULL = it does not. May be NULL. */
+    const char *(*why)(void *user, const char *path);
     void *user;
     size_t errors, warnings;
 };

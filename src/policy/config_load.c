@@ -159,6 +159,7 @@ static void evaluate(struct config *c, struct config_report *report)
         arena_deinit(&d.scratch);
         return;
     }
+    d.report = report;
     d.L = e.script.L;
     if (script_load(&e.script, c->file, c->text, &err) < 0)
         declare_raw(&d, line_of(err.text), err.text);

@@ -157,7 +157,11 @@ bool declare_readable(struct declare *d, const char *what, const char *path)
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 
     if (fd < 0) {
-        declare_mistake(d, "%s: cannot read %s: %s", full_name(d, what), path, strerror(errno));
+        int e = errno;
+        const char *why = e == EACCES && d->report != NULL && d->report->why != NULL ? d->report->why(d->report->user, path)
+                                                                                    : NULL;
+
+        declare_mistake(d, "%s: cannot read %s: %s", full_name(d, what), path, why != NULL ? why : strerror(e));
         return false;
     }
     close(fd);

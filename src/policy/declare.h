@@ -69,6 +69,7 @@ struct unknown_name {
 
 struct declare {
     struct config *config;
+    const struct config_report *report;
     lua_State *L;
     struct arena scratch; /* mistakes */
     const char *dir;      /* of the file; relative paths begin here */

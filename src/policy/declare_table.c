@@ -180,6 +180,7 @@ static const struct key retry_keys[] = {
 static const char *const undecided[] = {"reject", "tempfail", "hold", NULL};
 static const char *const mixed[] = {"accept", "strict", NULL};
 static const char *const bare_newline[] = {"refuse", "normalise", NULL};
+static const char *const sandbox[] = {"on", "off", NULL};
 
 static void read_hostname(struct declare *d, const struct key *key, void *base)
 {
@@ -253,6 +254,10 @@ const struct declaration declarations[] = {
     {"user", .usage = "user \"barid\" or user { \"barid\", group = \"mail\" }",
      .read = declare_user,
      .value = {"user", .shown = "stay", .doc = "who to become after binding"}},
+    {"sandbox", .usage = "sandbox \"on\"",
+     .value = {"sandbox", KEY_CHOICE, AT(struct config, sandbox), .choices = sandbox,
+               .doc = "\"on\": files beyond the declared ones and calls that a mail server never "
+                      "makes are refused by the kernel; \"off\""}},
     {"replies",
      .usage = "replies { greeting = \"%h ready\", relay_denied = { 550, \"5.7.1\", \"no\" } }",
      .read = declare_replies,
@@ -265,7 +270,8 @@ const char *const *declaration_names(void)
         "hostname",     "domains", "listen",       "tls",     "auth",      "spool",
         "maildir",      "archive", "dns",          "control", "limits",    "log",
         "networks",     "aliases", "subaddress",   "retry",   "undecided", "mixed",
-        "bare_newline", "workers", "pool_threads", "user",    "replies",   NULL};
+        "bare_newline", "workers", "pool_threads", "user",    "sandbox",   "replies",
+        NULL};
     return names;
 }
 

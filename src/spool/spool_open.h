@@ -56,5 +56,7 @@ enum spool_log_broken {
  */
 int spool_log_open(struct spool **spool_r, const struct spool_log_options *options,
                    struct err *e);
+/* 0, or BARID_EINVALID as open would say it: before anything is made for a start that fails. */
+int spool_log_check(const char *dir, struct err *e);
 
 #endif
