@@ -98,7 +98,8 @@ struct spool_ops {
     int (*put_begin)(struct spool *s, struct spool_put **put_r);
     /* Append body octets. Copies. Returns 0; BARID_EFULL, EIO, ENOMEM (abort then). Above SPOOL_BODY_MEMORY the octets go to their own
      * file through the spool's writer thread; put_backlog tells how many wait: stop reading from the client above
-     * SPOOL_BACKLOG_PAUSE; drained (may be NULL) is called, from the writer thread, when it fell to zero. */
+     * SPOOL_BACKLOG_PAUSE. put_on_drain, after a backlog that was not 0: drained is called once, from the writer thread, when none
+     * waits or the put cannot go on (put_body says why); not at all when it is NULL, replaced or the put aborted before. */
     int (*put_body)(struct spool_put *put, const void *p, size_t n);
     size_t (*put_backlog)(struct spool_put *put);
     void (*put_on_drain)(struct spool_put *put, void (*drained)(void *user), void *user);

@@ -33,7 +33,7 @@ struct big_body {
     size_t backlog;
     uint64_t written, flushed;
     struct log_op *op; /* waits for the seal */
-    void (*drained)(void *user);
+    void (*drained)(void *user); /* waits for backlog 0 or an error; NULL when told */
     void *drained_user;
 };
 
@@ -122,16 +122,12 @@ int big_put_body(struct spool_put *put, const void *p, size_t n)
 size_t big_backlog(struct spool_put *put)
 {
     struct store *s = store_of(put->spool);
-    size_t n = 0;
+    size_t n;
 
     if (put->body->big == NULL)
         return 0;
     pthread_mutex_lock(&s->lock);
     n = put->body->big->error != 0 ? 0 : put->body->big->backlog;
-    /* What is too little to bother a writer with is written now, or drained would never come.
-     */
-    if (n > 0)
-        wake(s, put->body->big);
     pthread_mutex_unlock(&s->lock);
     return n;
 }
@@ -145,6 +141,10 @@ void big_on_drain(struct spool_put *put, void (*drained)(void *user), void *user
     pthread_mutex_lock(&s->lock);
     put->body->big->drained = drained;
     put->body->big->drained_user = user;
+    /* A writer that has come to the end meanwhile would not look again, and neither would one
+     * for what is too little to bother it with. */
+    if (drained != NULL)
+        wake(s, put->body->big);
     pthread_mutex_unlock(&s->lock);
 }
 
@@ -384,23 +384,29 @@ static void take_out(struct store *s, struct big_body *big)
     big->queued = false;
 }
 
+/* Once: who waited goes on, and may be gone by the next time. Lock held, given up meanwhile. */
+static void tell_drained(struct store *s, struct big_body *big)
+{
+    void (*drained)(void *user) = big->drained;
+    void *user = big->drained_user;
+
+    big->drained = NULL;
+    if (drained == NULL)
+        return;
+    pthread_mutex_unlock(&s->lock);
+    drained(user);
+    pthread_mutex_lock(&s->lock);
+}
+
 static void work(struct store *s, struct big_body *big)
 {
-    void (*drained)(void *user);
-    void *user;
-
     big->busy = true;
     if (big->backlog > 0 && big->error == 0 && !big->dropped)
         stream(s, big);
     if (big->sealing && (big->backlog == 0 || big->error != 0))
         seal(s, big);
-    drained = big->backlog == 0 || big->error != 0 ? big->drained : NULL;
-    user = big->drained_user;
-    if (drained != NULL && !big->dropped) {
-        pthread_mutex_unlock(&s->lock);
-        drained(user);
-        pthread_mutex_lock(&s->lock);
-    }
+    if (big->backlog == 0 || big->error != 0)
+        tell_drained(s, big);
     big->busy = false;
     if (big->dropped && !big->sealing) {
         take_out(s, big);
