@@ -14,9 +14,11 @@
 #include "base/slice.h"
 #include "base/testing.h"
 #include "message/record.h"
+#include "message/template.h"
 #include "policy/dispatch.h"
 #include "queue/queue.h"
 #include "spool/spool_open.h"
+#include "spool/spool_testing.h"
 
 #define START (INT64_C(1000000000) * 1000000)
 
@@ -34,10 +36,11 @@ struct fixture {
     enum delivery_status deliver_as;
     barid_verdict verdict; /* of the hook */
     const char *store[2];  /* rows that it makes */
-    bool wait;
+    bool wait, reads;
     struct policy_call *waiting;
     unsigned asked;
-    bool committed, stopped;
+    bool stopped;
+    struct threads_mem mem;
     uint64_t id;
 };
 
@@ -52,6 +55,18 @@ static void deliver(struct transport *t, const struct delivery *d, struct delive
     r->status = f->deliver_as;
 }
 
+/* What is stored can be read, piece by piece, and not replaced. */
+static void read_body(const struct mail *m)
+{
+    char p[8] = "";
+
+    assert_int_equal(m->body.size(m->body.user), 6);
+    assert_int_equal(m->body.read(m->body.user, 2, p, 3), 3);
+    assert_memory_equal(p, "dy\r", 3);
+    assert_int_equal(m->body.read(m->body.user, 6, p, sizeof p), 0);
+    assert_int_equal(m->body.replace(m->body.user, BARID_S("other\r\n")), BARID_EINVALID);
+}
+
 static enum policy_outcome hook(void *user, struct policy_call *call)
 {
     struct fixture *f = user;
@@ -59,23 +74,22 @@ static enum policy_outcome hook(void *user, struct policy_call *call)
     f->asked++;
     assert_true(slice_eq(call->rcpt->box.address, BARID_S("late@example.com")));
     assert_true(slice_eq(call->mail->session->helo, BARID_S("client.example")));
-    for (size_t i = 0; i < 2; i++)
-        if (f->store[i] != NULL)
-            assert_int_equal(mail_add_row(call->mail, DISPOSITION_STORE, DISPOSITION_ONE,
-                                          call->rcpt->index, slice_str(f->store[i])),
-                             0);
+    if (f->reads)
+        read_body(call->mail);
+    for (size_t i = 0; i < 2 && f->store[i] != NULL; i++) {
+        if (mail_add_row(call->mail, DISPOSITION_STORE, DISPOSITION_ONE, call->rcpt->index,
+                         slice_str(f->store[i])) == 0)
+            continue;
+        assert_true(f->mem.failed);
+        call->verdict = (barid_verdict){.kind = BARID_TEMPFAIL, .code = 451};
+        return POLICY_ANSWERED;
+    }
     if (f->wait) {
         f->waiting = call;
         return POLICY_WAITING;
     }
     call->verdict = f->verdict;
     return POLICY_ANSWERED;
-}
-
-static void on_committed(void *user, int err)
-{
-    assert_int_equal(err, 0);
-    ((struct fixture *)user)->committed = true;
 }
 
 /* Two recipients, the first delivered long ago, the second put off. */
@@ -105,23 +119,31 @@ static void spool_message(struct fixture *f)
     assert_int_equal(mail_add_rcpt(&m, &box, box.address, &r), 0);
     r->verdict = RCPT_TEMPFAILED;
     assert_int_equal(f->spool->ops->put_begin(f->spool, &put), 0);
+    assert_int_equal(f->spool->ops->put_body(put, "body\r\n", 6), 0);
+    m.body_size = 6;
     f->id = f->spool->ops->put_id(put);
     assert_int_equal(record_encode(&m, units, 2, &meta), 0);
     assert_int_equal(f->spool->ops->put_describe(put, SPOOL_ACTIVE, buf_slice(&meta),
                                                  BARID_S("X: y\r\n"), states, 2),
                      0);
-    assert_int_equal(f->spool->ops->commit(f->spool, &put, 1, on_committed, f), 0);
-    while (!f->committed)
-        loop_turn(f->loop, false);
+    assert_int_equal(test_commit(f->spool, &put, 1), 0);
     buf_deinit(&meta);
     arena_deinit(&arena);
 }
 
-static void set_up(struct fixture *f)
+static struct policy *new_policy(struct loop *loop, struct fixture *f, uint64_t version)
 {
     struct policy_handler h = {
         .name = "hook", .where = "", .event = BARID_EVENT_RECIPIENT, .run = hook, .user = f};
+    struct policy *p;
 
+    assert_int_equal(policy_new(&p, loop, NULL, 30000, version), 0);
+    assert_int_equal(policy_add(p, &h), 0);
+    return p;
+}
+
+static void set_up(struct fixture *f)
+{
     memset(f, 0, sizeof *f);
     clock_fake_init(&f->clock, START);
     rng_seeded_init(&f->rng, 1);
@@ -131,8 +153,8 @@ static void set_up(struct fixture *f)
                                        &(struct spool_memory_options){.clock = &f->clock.clock},
                                        NULL),
                      0);
-    assert_int_equal(policy_new(&f->policy, f->loop, NULL, 30000, 1), 0);
-    assert_int_equal(policy_add(f->policy, &h), 0);
+    f->policy = new_policy(f->loop, f, 1);
+    threads_mem_init(&f->mem, 0);
     f->transport =
         (struct transport){.name = "fake", .kind = DISPOSITION_STORE, .deliver = deliver};
     f->transports[0] = &f->transport;
@@ -149,9 +171,16 @@ static void start(struct fixture *f, bool with_policy)
                               .n_transports = 1,
                               .retry = {60, 600, 4},
                               .rng = &f->rng.rng,
-                              .policy = with_policy ? f->policy : NULL};
+                              .policy = with_policy ? f->policy : NULL,
+                              .mem = &f->mem.mem};
+    struct err err = {0};
+    int rc;
 
-    assert_int_equal(queue_new(&f->queue, &o, NULL), 0);
+    while ((rc = queue_new(&f->queue, &o, &err)) != 0) {
+        assert_true(f->mem.failed);
+        assert_int_equal(rc, BARID_ENOMEM);
+        assert_string_equal(err.text, "queue: out of memory");
+    }
 }
 
 static void on_stopped(void *user)
@@ -165,10 +194,12 @@ static void tear_down(struct fixture *f)
     while (!f->stopped)
         loop_turn(f->loop, true);
     queue_del(&f->queue);
+    queue_del(&f->queue); /* none: nothing happens */
     policy_unref(&f->policy);
     pool_del(&f->pool);
     f->spool->ops->close(f->spool);
     loop_del(&f->loop);
+    assert_int_equal(f->mem.live, 0);
 }
 
 /* Turns until one attempt was recorded. */
@@ -317,12 +348,135 @@ static void test_stop_while_waiting(void **state)
     loop_del(&f.loop);
 }
 
+static void test_hook_reads_the_body(void **state)
+{
+    struct fixture f;
+
+    (void)state;
+    set_up(&f);
+    f.store[0] = "inbox";
+    f.reads = true;
+    start(&f, true);
+    assert_int_equal(attempt(&f).delivered, 1);
+    assert_int_equal(f.asked, 1);
+    tear_down(&f);
+}
+
+/* What the hook decided cannot be evaluated: put off with the reason, not lost. */
+static void test_place_does_not_expand(void **state)
+{
+    struct fixture f;
+    struct spool_loaded l;
+    char name[TEMPLATE_COMPONENT_MAX + 16];
+
+    (void)state;
+    set_up(&f);
+    memset(name, 'x', sizeof name - 1);
+    memcpy(name + TEMPLATE_COMPONENT_MAX - 1, "%{user}", sizeof "%{user}");
+    f.store[0] = name; /* longer than a file name, but only when expanded */
+    start(&f, true);
+    assert_int_equal(attempt(&f).deferred, 1);
+    assert_int_equal(f.spool->ops->load(f.spool, f.id, &l), 0);
+    assert_int_equal(l.units[1].status, UNIT_PENDING);
+    assert_true(slice_starts_nocase(l.units[1].reply, BARID_S("451 4.3.0 dispositions: ")));
+    f.spool->ops->loaded_free(&l);
+    f.store[0] = "inbox";
+    clock_fake_advance(&f.clock, 70000);
+    assert_int_equal(attempt(&f).delivered, 1);
+    assert_string_equal(f.targets, "inbox ");
+    tear_down(&f);
+}
+
+static void on_released(void *user)
+{
+    ++*(unsigned *)user;
+}
+
+/* After a reload the new version is asked, and the old one is let go. */
+static void test_new_version_is_asked(void **state)
+{
+    struct fixture f, later = {.asked = 0}; /* what the new version's hook has seen */
+    struct policy *old, *asked;
+    struct queue_stats s;
+    unsigned released = 0;
+
+    (void)state;
+    set_up(&f);
+    policy_on_release(f.policy, on_released, &released);
+    f.wait = true;
+    start(&f, true);
+    while (f.waiting == NULL)
+        loop_turn(f.loop, true);
+    old = f.policy;
+    f.policy = new_policy(f.loop, &later, 2);
+    queue_set_policy(f.queue, f.policy);
+    asked = old;
+    policy_unref(&old);
+    assert_int_equal(released, 0); /* its question is not answered yet */
+    f.waiting->verdict = (barid_verdict){.kind = BARID_TEMPFAIL, .code = 451};
+    policy_resume(asked, f.waiting); /* recorded within: nothing has to be delivered */
+    queue_stats(f.queue, &s);
+    assert_int_equal(s.deferred, 1);
+    assert_int_equal(released, 1);
+    later.store[0] = "inbox";
+    clock_fake_advance(&f.clock, 70000);
+    assert_int_equal(attempt(&f).delivered, 1);
+    assert_int_equal(f.asked, 1);
+    assert_int_equal(later.asked, 1);
+    tear_down(&f);
+}
+
+/* A queue that asks nobody does not begin to: what waits for an answer is held already. */
+static void test_policy_for_a_queue_without(void **state)
+{
+    struct fixture f;
+    unsigned released = 0;
+
+    (void)state;
+    set_up(&f);
+    policy_on_release(f.policy, on_released, &released);
+    start(&f, false);
+    queue_set_policy(f.queue, f.policy);
+    policy_unref(&f.policy);
+    assert_int_equal(released, 1);
+    assert_int_equal(attempt(&f).held, 1);
+    assert_int_equal(f.asked, 0);
+    tear_down(&f);
+}
+
+/* Whatever allocation fails, the recipient is asked about in the end, and gets it once. */
+static void test_each_allocation_failing(void **state)
+{
+    struct fixture f;
+    bool failed = true;
+
+    (void)state;
+    for (size_t n = 1; failed; n++) {
+        set_up(&f);
+        f.store[0] = "inbox";
+        threads_mem_init(&f.mem, n);
+        start(&f, true);
+        for (unsigned turns = 0; active(&f) > 0; turns++) {
+            assert_true(turns < 1000);
+            loop_turn(f.loop, false);
+            clock_fake_advance(&f.clock, 1000);
+        }
+        assert_string_equal(f.targets, "inbox ");
+        failed = f.mem.failed;
+        tear_down(&f);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_accepted_now),       cmocka_unit_test(test_answered_later),
         cmocka_unit_test(test_put_off_again),      cmocka_unit_test(test_fates),
-        cmocka_unit_test(test_stop_while_waiting),
+        cmocka_unit_test(test_stop_while_waiting), cmocka_unit_test(test_hook_reads_the_body),
+        cmocka_unit_test(test_place_does_not_expand),
+        cmocka_unit_test(test_new_version_is_asked),
+        cmocka_unit_test(test_policy_for_a_queue_without),
+        cmocka_unit_test(test_each_allocation_failing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

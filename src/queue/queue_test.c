@@ -568,6 +568,38 @@ static void test_held_or_erased_meanwhile(void **state)
     waiter_deinit(&w);
 }
 
+/* Claimed, but no thread has had time for them yet. */
+static void test_held_or_erased_before_its_turn(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t held, gone;
+    struct waiter w;
+
+    post(f, 1, START - 2 * S);
+    post(f, 1, START - 2 * S);
+    held = post(f, 1, START);
+    gone = post(f, 1, START);
+    waiter_init(&w);
+    f->fake.gate = true;
+    start(f);
+    UNTIL(f, stats(f).running == 4);
+    fake_wait_inside(&f->fake, 2); /* both threads are busy */
+    assert_int_equal(f->spool->ops->set_state(f->spool, held, SPOOL_HELD, waiter_done, &w), 0);
+    assert_int_equal(waiter_wait(&w), 0);
+    assert_int_equal(f->spool->ops->erase(f->spool, gone, waiter_done, &w), 0);
+    assert_int_equal(waiter_wait(&w), 0);
+    fake_open_gate(&f->fake);
+    UNTIL(f, stats(f).running == 0);
+    assert_int_equal(f->fake.n, 2);
+    assert_int_equal(stats(f).delivered, 2);
+    assert_int_equal(stats(f).held + stats(f).deferred, 0); /* no attempt was made of them */
+    assert_int_equal(f->spool->ops->set_state(f->spool, held, SPOOL_ACTIVE, waiter_done, &w),
+                     0);
+    assert_int_equal(waiter_wait(&w), 0);
+    UNTIL(f, stats(f).delivered == 3);
+    waiter_deinit(&w);
+}
+
 static void test_new_retry_rules(void **state)
 {
     struct fixture *f = *state;
@@ -741,6 +773,21 @@ static void test_body_cannot_be_read(void **state)
                               "451 4.3.0 spool: reading the body: input or output failed");
 }
 
+/* Erased between record and body: not an attempt. Here it comes back, so it is delivered. */
+static void test_body_is_gone(void **state)
+{
+    struct fixture *f = *state;
+
+    post(f, 1, START);
+    break_store(f, BARID_ENOTFOUND, 1);
+    broken.ops.body_open = broken_body_open;
+    start(f);
+    UNTIL(f, stats(f).delivered == 1);
+    assert_int_equal(broken.calls, 2);
+    assert_int_equal(stats(f).deferred + stats(f).held, 0);
+    assert_int_equal(f->fake.seen[0].attempts, 0);
+}
+
 static void test_body_is_damaged(void **state)
 {
     struct fixture *f = *state;
@@ -840,6 +887,7 @@ int main(void)
         T(test_thousands),
         T(test_stop_gives_leases_back),
         T(test_held_or_erased_meanwhile),
+        T(test_held_or_erased_before_its_turn),
         T(test_new_retry_rules),
         T(test_no_memory_to_record),
         T(test_store_closes_while_delivering),
@@ -847,6 +895,7 @@ int main(void)
         T(test_claim_without_memory),
         T(test_record_cannot_be_read),
         T(test_body_cannot_be_read),
+        T(test_body_is_gone),
         T(test_body_is_damaged),
         T(test_full_pool),
         T(test_each_allocation_failing),

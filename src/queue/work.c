@@ -94,10 +94,6 @@ static int decode(struct work *w)
         return rc;
     if (w->n_units != w->loaded.n_units)
         return BARID_ECORRUPT;
-    for (size_t i = w->at; i < w->claim.n_units; i++) {
-        if (w->claim.units[i] >= w->n_units)
-            return BARID_ECORRUPT;
-    }
     w->mail.id = w->claim.id;
     w->is_decoded = true;
     return 0;

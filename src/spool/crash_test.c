@@ -41,6 +41,7 @@ struct known {
 struct world {
     struct disk disk;
     struct rng_seeded rng;
+    struct rng_seeded store_rng; /* apart: the keeper's thread draws from it */
     struct clock_fake clock;
     struct spool *s;
     struct known *known;
@@ -61,7 +62,7 @@ static int open_world(struct world *w)
         .dir = "spool",
         .io = &w->disk.io,
         .clock = &w->clock.clock,
-        .rng = &w->rng.rng,
+        .rng = &w->store_rng.rng,
         .segment_size = 64 << 10,
         .clean_above = 128 << 10,
         .spares_max = 3,
@@ -302,6 +303,7 @@ static void run_history(struct world *w, uint64_t seed, unsigned broken)
     assert_non_null(w->known);
     disk_init(&w->disk);
     rng_seeded_init(&w->rng, seed);
+    rng_seeded_init(&w->store_rng, ~seed);
     clock_fake_init(&w->clock, START_US);
     for (int life = 0; life < LIVES && w->failure[0] == '\0'; life++) {
         w->disk.stop_at = 1 + below(w, life % 3 == 0 ? 40 : 400);

@@ -26,7 +26,7 @@ struct io_table;
 struct spool_log_options {
     const char *dir; /* made when it is not there; refused when it holds something else */
     const struct clock *clock; /* NULL = clock_system */
-    const struct rng *rng;     /* NULL = rng_system */
+    const struct rng *rng;     /* NULL = rng_system; the store's own threads draw from it */
     const struct log *log;     /* NULL = silent */
     const barid_mem *mem;      /* NULL = malloc; must stand calls from several threads */
     const struct io_table *io; /* NULL = io_table_system */
