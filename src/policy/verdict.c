@@ -266,7 +266,7 @@ static int hold(lua_State *L)
 /*** @function disconnect([code,] [enhanced,] [text])
  * Closes the connection with 421 or the given reply; `disconnect { silent = true }` closes
  * without a word.
- * @param {number} code 400 to 599
+ * @param {number} code 400 to 599; 554 by default when the enhanced code begins with 5
  * @param {string} enhanced
  * @param {string} text
  * @return {verdict}
@@ -284,6 +284,9 @@ static int disconnect(lua_State *L)
         }
     } else {
         take_reply(L, &g, "disconnect", 400, 599);
+        /* The default of 421 would not fit the enhanced code. */
+        if (g.code == 0 && g.enhanced.n > 0 && g.enhanced.p[0] == '5')
+            g.code = 554;
     }
     return make(L, BARID_DISCONNECT, &g);
 }
