@@ -3,7 +3,8 @@
  *
  * The octets of every chunk are consumed, whatever becomes of it; the reply comes after them.
  * Only an argument that does not say how many they are leaves no way on: what follows might be
- * taken for commands, so 501 is said and the session closes.
+ * taken for commands, so 501 is said and the session closes. verbs.c does the same for a line
+ * that is none.
  *
  * A chunk that fails breaks the transaction: later ones get 503 until RSET. In LMTP the last of
  * them gets it once per recipient, as the client counts on so many replies.

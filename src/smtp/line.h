@@ -20,6 +20,7 @@ struct line_reader {
     bool draining;    /* over the limit: octets are dropped up to the next CRLF */
     bool cr;          /* draining: the last dropped octet was CR */
     bool wide;        /* the line may have the length of an AUTH line */
+    bool octets;      /* the line begins like that of a verb after which octets come */
 };
 
 /*

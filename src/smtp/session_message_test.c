@@ -10,6 +10,7 @@
 
 #include "smtp/session_lines_testing.h"
 
+#define BARE_LINE "S: 500 5.5.2 Command line must end with <CR><LF>\n"
 #define START "O: no_events\n" GREETING HELO MAIL RCPT "C: DATA\n" GO
 #define BARE  "S: 550 5.6.11 Bare <CR> or <LF> in the message: lines must end with <CR><LF>\n"
 
@@ -144,6 +145,17 @@ static void test_bdat_out_of_place(void **state)
                         "L: connect\\nhelo verb=HELO arg=c\\ndisconnect errors\n");
     check("O: no_events\n" GREETING HELO "C: BDAT 99999999999999999999\n"
           "S: 501 5.5.4 Syntax error: BDAT size [LAST]\n");
+    check("O: no_events\n" GREETING HELO MAIL RCPT "R: BDAT 6\\n LAST\\r\\nQUIT\\r\\n\n"
+          BARE_LINE);
+    check("O: no_events\n" GREETING HELO MAIL RCPT "R: BDAT\\r6\\r\\nQUIT\\r\\n\n"
+          BARE_LINE);
+    check("O: no_events\n" GREETING HELO MAIL RCPT "R: bdat 6\\0\\r\\nQUIT\\r\\n\n"
+          "S: 501 5.5.4 Syntax error: NUL in command\n");
+    check("O: no_events line=64\n" GREETING HELO MAIL RCPT
+          "R: BDAT 6 \nZ: 60 x\nR: \\r\\nQUIT\\r\\n\nS: 500 5.5.2 Line too long\n");
+    check("V: connect reject\nS: 554 5.7.1 mx.example: no mail service for you\n"
+          "R: BDAT 6\\n\\r\\nQUIT\\r\\n\nS: 503 5.5.1 Connection was refused, only "
+          "QUIT is left\nL: connect\\ndisconnect errors\n");
     check("O: message=10\n" GREETING HELO "C: BDAT 11\nR: 01234567890\n"
           "S: 421 4.7.0 mx.example closing: too many errors\n");
 }

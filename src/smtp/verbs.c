@@ -141,14 +141,19 @@ static void run(struct barid_session *s, barid_slice line)
 /* A line that is not looked at counts as a command all the same. */
 static void refuse_line(struct barid_session *s, enum line_result why)
 {
-    if (!within_limits(s, NULL) || is_shut(s, NULL))
+    if (!within_limits(s, NULL))
         return;
-    if (why == LINE_BARE)
+    if (is_shut(s, NULL))
+        ;
+    else if (why == LINE_BARE)
         reply(s, BARID_REPLY_BARE_NEWLINE_COMMAND);
     else if (why == LINE_NUL)
         reply_syntax(s, "NUL in command");
     else
         reply(s, s->reader.wide ? BARID_REPLY_AUTH_LINE_TOO_LONG : BARID_REPLY_LINE_TOO_LONG);
+    /* Octets follow it, nobody knows how many: none of them may be taken for a command. */
+    if (s->reader.octets)
+        session_close(s, BARID_CLOSE_ERRORS, BARID_REPLY_NONE);
 }
 
 bool step_command(struct barid_session *s)
@@ -160,8 +165,10 @@ bool step_command(struct barid_session *s)
     if (in.n == 0)
         return false;
     /* RFC 4954 4: an initial response makes AUTH longer than other commands may be. */
-    if (!s->reader.draining)
+    if (!s->reader.draining) {
         s->reader.wide = slice_starts_nocase(in, BARID_S("AUTH "));
+        s->reader.octets = slice_starts_nocase(in, BARID_S("BDAT"));
+    }
     result = line_read(&s->reader, in,
                        s->reader.wide ? SESSION_LIMIT(s, auth_line) : SESSION_LIMIT(s, line),
                        &used, &line);
