@@ -2,9 +2,13 @@
 #include "smtp/acts.h"
 #include "smtp/verbs.h"
 
+static const barid_verdict no_opinion = {.kind = BARID_CONTINUE};
+
+/* Out of memory nobody can be asked, but the client goes all the same. */
 void cmd_quit(struct barid_session *s, const struct command *c)
 {
-    session_ask_command(s, BARID_EVENT_QUIT, c);
+    if (session_try_ask_command(s, BARID_EVENT_QUIT, c) == NULL)
+        act_quit(s, &no_opinion);
 }
 
 void act_quit(struct barid_session *s, const barid_verdict *v)

@@ -45,8 +45,8 @@ static barid_slice moved(barid_slice part, const char *from, const char *to)
     return part.n > 0 ? slice_of(to + (part.p - from), part.n) : part;
 }
 
-barid_event *session_ask_command(struct barid_session *s, enum barid_event_id id,
-                                 const struct command *c)
+barid_event *session_try_ask_command(struct barid_session *s, enum barid_event_id id,
+                                     const struct command *c)
 {
     struct command kept = *c;
     barid_event *event;
@@ -55,16 +55,24 @@ barid_event *session_ask_command(struct barid_session *s, enum barid_event_id id
     if (is_wanted(s, id)) {
         mem_free(s->mem, s->line);
         s->line = mem_strdup(s->mem, c->line);
-        if (s->line == NULL) {
-            reply(s, BARID_REPLY_LOCAL_ERROR);
+        if (s->line == NULL)
             return NULL;
-        }
         kept.verb = moved(c->verb, c->line.p, s->line);
         kept.arg = moved(c->arg, c->line.p, s->line);
     }
     event = session_ask(s, id);
     event->verb = kept.verb;
     event->argument = kept.arg;
+    return event;
+}
+
+barid_event *session_ask_command(struct barid_session *s, enum barid_event_id id,
+                                 const struct command *c)
+{
+    barid_event *event = session_try_ask_command(s, id, c);
+
+    if (event == NULL)
+        reply(s, BARID_REPLY_LOCAL_ERROR);
     return event;
 }
 

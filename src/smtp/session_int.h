@@ -129,6 +129,9 @@ barid_event *session_ask(struct barid_session *s, enum barid_event_id id);
  * of memory, and a reply says so. */
 barid_event *session_ask_command(struct barid_session *s, enum barid_event_id id,
                                  const struct command *c);
+/* The same without the reply. */
+barid_event *session_try_ask_command(struct barid_session *s, enum barid_event_id id,
+                                     const struct command *c);
 /* Acts on the answer to s->event. */
 void session_act(struct barid_session *s, const barid_verdict *v);
 /* A verdict against the command: replies and returns true. disconnect closes. */

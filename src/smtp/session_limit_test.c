@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/testing.h"
 #include "smtp/session_lines_testing.h"
 
 #define TOO_LONG "S: 500 5.5.2 Line too long\n"
@@ -394,9 +395,37 @@ static void test_catalogue(void **state)
     barid_session_del(&p.s);
 }
 
+/* Whatever allocation fails, QUIT ends the session, and never with an error. */
+static void test_quit_without_memory(void **state)
+{
+    bool failed = true, unasked = false;
+
+    (void)state;
+    for (size_t n = 1; failed; n++) {
+        struct fail_mem fm;
+        struct script_mode mode = {.mem = &fm.mem};
+        struct script_result r;
+        bool bye;
+
+        fail_mem_init(&fm, n);
+        script_run(GREETING QUIT, &mode, &r);
+        failed = fm.failed;
+        bye = r.out.len > 0 && memmem(r.out.p, r.out.len, "221 2.0.0 Bye\r\n", 15) != NULL;
+        assert_true(r.out.len == 0 || memmem(r.out.p, r.out.len, "451 ", 4) == NULL);
+        if (bye) {
+            assert_non_null(memmem(r.log.p, r.log.len, "disconnect quit", 15));
+            unasked = unasked || memmem(r.log.p, r.log.len, "quit verb", 9) == NULL;
+        }
+        script_result_deinit(&r);
+        assert_int_equal(fm.live, 0);
+    }
+    assert_true(unasked);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_quit_without_memory),
         cmocka_unit_test(test_lines),
         cmocka_unit_test(test_counts),
         cmocka_unit_test(test_command_deadline),
