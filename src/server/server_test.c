@@ -177,6 +177,40 @@ static void test_aliases(void **state)
     stop(f);
 }
 
+/* Hooks of the session see no mail, however the client pipelines; `queued` sees its own. */
+static void test_mail_in_scope(void **state)
+{
+    static const char all[] = "NOOP\r\nMAIL FROM:<sender@client.example>\r\nVRFY x\r\n"
+                              "RCPT TO:<user@example.com>\r\nHELP\r\nDATA\r\n";
+    static const char rest[] = "Subject: x\r\n\r\nhello\r\n.\r\nNOOP\r\nFOO\r\n"
+                               "MAIL FROM:<sender@client.example>\r\nRSET\r\nQUIT\r\n";
+    struct fixture *f = prepare();
+    struct client c;
+    (void)state;
+    start(f);
+    greet(&c, f);
+    say(&c, all, sizeof all - 1);
+    expect(&c, "250 ");
+    expect(&c, "250 ");
+    expect(&c, "252 ");
+    expect(&c, "250 ");
+    expect(&c, "214 ");
+    expect(&c, "354 ");
+    say(&c, rest, sizeof rest - 1);
+    expect(&c, "250 2.0.0 Ok: queued as ");
+    expect(&c, "250 ");
+    expect(&c, "500 ");
+    expect(&c, "250 ");
+    expect(&c, "250 ");
+    expect(&c, "221 ");
+    expect_end(&c);
+    begin_stop(f);
+    await_stop(f);
+    assert_int_equal(f->mails_in_session, 0);
+    assert_int_equal(f->mails, 9); /* two mails; rcpt to recipient; queued */
+    finish(f);
+}
+
 static void accept_plainly(struct fixture *f)
 {
     f->script.verdict[BARID_EVENT_RCPT] = (barid_verdict){.kind = BARID_ACCEPT};
@@ -552,6 +586,7 @@ int main(void)
         cmocka_unit_test(test_no_relay),
         cmocka_unit_test(test_aliases),
         cmocka_unit_test(test_wrong_accept),
+        cmocka_unit_test(test_mail_in_scope),
         cmocka_unit_test(test_lmtp_mixed),
         cmocka_unit_test(test_smtp_mixed),
         cmocka_unit_test(test_no_xclient_behind_proxy),

@@ -58,6 +58,10 @@ static enum policy_outcome run_script(void *user, struct policy_call *call)
 {
     struct fixture *f = user;
     const struct script *s = &f->script;
+    if (barid_event_info_get(call->event)->scope == BARID_SCOPE_SESSION)
+        f->mails_in_session += call->mail != NULL;
+    else
+        f->mails += call->mail != NULL;
     if (call->event == BARID_EVENT_MESSAGE)
         remove_rcpt(f, call->mail);
     if (call->event == BARID_EVENT_RECIPIENT) {

@@ -72,6 +72,7 @@ struct fixture {
     struct policy_call *waiting, *held;
     sem_t holding; /* a handler of script.hold was asked */
     unsigned cancelled;
+    unsigned mails, mails_in_session; /* events of a mail, and of the session, that had one */
 };
 
 struct fixture *prepare(void);
