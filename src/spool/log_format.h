@@ -6,11 +6,12 @@
  * last record says so (LOG_BATCH_END), so that no block ever holds octets of two syncs: what
  * was acknowledged is never written again. Little endian. A record:
  *
- *    0 magic        4 crc of 8..87   8 nonce of the segment's life   12 type  13 flags  14
- * state 16 synced_to   20 group_left    24 id                            32 version        36
- * units 40 next_us     48 units_len     52 meta_len    56 header_len     60 head_crc 64
- * body_len    72 body_id       80 body_crc    84 zero 88 units | meta | header | body, padded
- * to 8
+ *    0 magic       4 crc of 8..87   8 nonce of the segment's life
+ *   12 type       13 flags         14 state       16 synced_to    20 group_left
+ *   24 id         32 version       36 units       40 next_us
+ *   48 units_len  52 meta_len      56 header_len  60 head_crc
+ *   64 body_len   72 body_id       80 body_crc    84 zero
+ *   88 units | meta | header | body, padded to 8
  *
  *   PUT    a message. Its body follows (body_id 0), or is a BODY record (LOG_SHARED), or a
  *          file (LOG_BIG); then body_id names it and body_len is its length.
