@@ -65,6 +65,15 @@ static int64_t days_from_civil(int64_t y, int64_t m, int64_t d)
     return era * 146097 + year * 365 + year / 4 - year / 100 + day_of_year - 719468;
 }
 
+/* Only days that were: the first of March is not the 29th of February of another year. */
+static bool day_exists(int64_t year, int64_t month, int64_t day)
+{
+    static const int64_t lengths[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
+    bool leap = (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
+
+    return day >= 1 && day <= lengths[month - 1] + (month == 2 && leap);
+}
+
 static int find_word(const char *const *words, int n, barid_slice s)
 {
     for (int i = 0; i < n; i++) {
@@ -113,7 +122,6 @@ static int rfc5322(barid_slice s, int64_t *seconds_r)
     static const char *const days[] = {"Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"};
     static const char *const months[] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
                                          "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
-    static const int64_t lengths[] = {31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
     int64_t day, year, hour, minute, second = 0, offset;
     size_t n;
     int month;
@@ -123,10 +131,10 @@ static int rfc5322(barid_slice s, int64_t *seconds_r)
     if (!digits(&s, 2, &day, NULL))
         return BARID_ESYNTAX;
     s = skip_space(s);
-    if ((month = find_word(months, 12, s)) < 0 || day < 1 || day > lengths[month])
+    if ((month = find_word(months, 12, s)) < 0)
         return BARID_ESYNTAX;
     s = skip_space(slice_from(s, 3));
-    if (!digits(&s, 4, &year, &n) || n != 4 || year < 1970)
+    if (!digits(&s, 4, &year, &n) || n != 4 || year < 1970 || !day_exists(year, month + 1, day))
         return BARID_ESYNTAX;
     s = skip_space(s);
     if (!two(&s, '\0', 23, &hour) || !two(&s, ':', 59, &minute))
