@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "barid/verifier.h"
@@ -133,10 +134,43 @@ static void test_scram_shows_the_same_twice(void **state)
     stop(f);
 }
 
+/* Changing a user leaves the file to whom it belonged; only root can try another's. */
+static void test_owner_kept(void **state)
+{
+    char path[] = "/tmp/barid-users-XXXXXX";
+    const bool root = geteuid() == 0;
+    const uid_t uid = root ? 12345 : geteuid();
+    const gid_t gid = root ? 23456 : getegid();
+    struct err err = {0};
+    struct stat st;
+    int fd = mkstemp(path);
+
+    (void)state;
+    assert_int_equal(fchown(fd, uid, gid), 0);
+    assert_int_equal(fchmod(fd, 0640), 0);
+    close(fd);
+    assert_int_equal(users_set(path, BARID_S("one"), BARID_S("{PLAIN}x"), &err), 0);
+    assert_int_equal(users_set(path, BARID_S("two"), BARID_S("{PLAIN}y"), &err), 0);
+    assert_int_equal(users_remove(path, BARID_S("one"), &err), 0);
+    assert_int_equal(stat(path, &st), 0);
+    assert_int_equal(st.st_uid, uid);
+    assert_int_equal(st.st_gid, gid);
+    assert_int_equal(st.st_mode & 0777, 0640);
+    assert_int_equal(st.st_size, sizeof("two:{PLAIN}y\n") - 1);
+    unlink(path);
+    /* A new one belongs to who made it. */
+    assert_int_equal(users_set(path, BARID_S("one"), BARID_S("{PLAIN}x"), &err), 0);
+    assert_int_equal(stat(path, &st), 0);
+    assert_int_equal(st.st_uid, geteuid());
+    assert_int_equal(st.st_mode & 0777, 0600);
+    unlink(path);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_plain),
+        cmocka_unit_test(test_owner_kept),
         cmocka_unit_test(test_scram_shows_the_same_twice),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -32,19 +32,17 @@ struct users {
     bool has_plaintext;
 };
 
-static int read_file(const char *file, struct buf *out, mode_t *mode_r, struct err *err)
+static int read_file(const char *file, struct buf *out, struct stat *st_r, struct err *err)
 {
     int fd = open(file, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return err_errno(err, errno == ENOENT ? BARID_ENOTFOUND : BARID_EIO, errno,
                          "users file %s: cannot open", file);
-    struct stat st;
     int rc = 0;
-    if (fstat(fd, &st) < 0)
+    if (fstat(fd, st_r) < 0)
         rc = err_errno(err, BARID_EIO, errno, "users file %s: cannot stat", file);
-    else if (!S_ISREG(st.st_mode))
+    else if (!S_ISREG(st_r->st_mode))
         rc = err_set(err, BARID_EIO, "users file %s: not a regular file", file);
-    *mode_r = rc == 0 ? st.st_mode : 0;
     while (rc == 0) {
         ssize_t n;
         if (buf_reserve(out, 16384) < 0) {
@@ -120,7 +118,7 @@ int users_load(struct users **u_r, const char *file, struct err *err, const char
 {
     struct users *u = mem_zalloc(NULL, sizeof *u);
     uint64_t seed[2];
-    mode_t mode;
+    struct stat st;
     if (!u)
         return err_set(err, BARID_ENOMEM, "users file %s: out of memory", file);
     rng_fill(&rng_system, seed, sizeof seed);
@@ -128,7 +126,7 @@ int users_load(struct users **u_r, const char *file, struct err *err, const char
     buf_init(&u->text, NULL, USERS_FILE_MAX);
     arena_init(&u->arena, NULL, 0);
     map_init(&u->by_name, NULL, seed);
-    int rc = read_file(file, &u->text, &mode, err);
+    int rc = read_file(file, &u->text, &st, err);
     if (rc == 0)
         rc = parse(u, file, err);
     if (rc < 0) {
@@ -136,8 +134,9 @@ int users_load(struct users **u_r, const char *file, struct err *err, const char
         return rc;
     }
     if (warning_r)
-        *warning_r =
-            (mode & 0027) ? "users file can be read by others: chmod 0640 or stricter" : NULL;
+        *warning_r = (st.st_mode & 0027)
+                         ? "users file can be read by others: chmod 0640 or stricter"
+                         : NULL;
     *u_r = u;
     return 0;
 }
@@ -185,7 +184,22 @@ bool users_has_plaintext(const struct users *u)
 
 /* --- changing the file --- */
 
-static int write_beside(const char *file, mode_t mode, const struct buf *text, struct err *err)
+/* Root may change the file of another user, who has to be able to read the new one too. */
+static int keep_owner(int fd, const struct stat *old)
+{
+    struct stat st;
+    if (!old)
+        return 0;
+    if (fstat(fd, &st) < 0)
+        return -1;
+    return st.st_uid == old->st_uid && st.st_gid == old->st_gid
+               ? 0
+               : fchown(fd, old->st_uid, old->st_gid);
+}
+
+/* old NULL: there was no file. */
+static int write_beside(const char *file, const struct stat *old, const struct buf *text,
+                        struct err *err)
 {
     char tmp[4096], dir[4096];
     if (snprintf(tmp, sizeof tmp, "%s.new", file) >= (int)sizeof tmp)
@@ -195,7 +209,13 @@ static int write_beside(const char *file, mode_t mode, const struct buf *text, s
     int fd = open(tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0)
         return err_errno(err, BARID_EIO, errno, "%s: cannot create", tmp);
-    bool ok = fchmod(fd, mode) == 0;
+    if (keep_owner(fd, old) < 0) {
+        int why = errno;
+        close(fd);
+        unlink(tmp);
+        return err_errno(err, BARID_EIO, why, "%s: cannot keep owner and group", file);
+    }
+    bool ok = fchmod(fd, old ? old->st_mode & 0777 : 0600) == 0;
     for (size_t at = 0; ok && at < text->len;) {
         ssize_t n = write(fd, text->p + at, text->len - at);
         ok = n > 0;
@@ -241,14 +261,13 @@ static int change(const char *file, barid_slice name, const barid_slice *secret,
 {
     struct buf old, out;
     bool found = false;
-    mode_t mode = 0600;
+    struct stat st;
     buf_init(&old, NULL, USERS_FILE_MAX);
     buf_init(&out, NULL, USERS_FILE_MAX);
-    int rc = read_file(file, &old, &mode, err);
-    if (rc == BARID_ENOTFOUND && secret) {
+    int rc = read_file(file, &old, &st, err);
+    const bool is_new = rc == BARID_ENOTFOUND && secret;
+    if (is_new)
         rc = 0;
-        mode = 0600;
-    }
     if (rc == 0 && copy_without(&old, name, &out, &found) < 0)
         rc = err_set(err, BARID_ENOMEM, "users file %s: out of memory", file);
     if (rc == 0 && secret &&
@@ -259,7 +278,7 @@ static int change(const char *file, barid_slice name, const barid_slice *secret,
         rc = err_set(err, BARID_ENOTFOUND, "users file %s: no user \"%.*s\"", file, (int)name.n,
                      name.p);
     if (rc == 0)
-        rc = write_beside(file, mode & 0777, &out, err);
+        rc = write_beside(file, is_new ? NULL : &st, &out, err);
     buf_wipe(&old);
     buf_wipe(&out);
     return rc;

@@ -25,7 +25,7 @@ bool users_has_plaintext(const struct users *u);
 void users_each(const struct users *u, void (*fn)(void *user, const struct user_entry *entry), void *user);
 
 /* For `barid passwd`: add or replace a line, keeping the others; written beside, fsynced,
- * renamed; mode 0600 when new. */
+ * renamed; mode 0600 when new, else mode, owner and group of the old file. */
 int users_set(const char *file, barid_slice name, barid_slice secret, struct err *err);
 int users_remove(const char *file, barid_slice name, struct err *err); /* BARID_ENOTFOUND */
 
