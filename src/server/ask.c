@@ -74,8 +74,8 @@ void ask(struct connection *c, enum barid_event_id event, const barid_event *ev,
     a->then = then;
     a->call.event = event;
     a->call.session = c->policy;
-    /* When a transaction that is over goes away depends on how the client pipelines: what a hook
-     * of the session sees may not. */
+    /* When a transaction that is over goes away depends on how the client pipelines: what a
+     * hook of the session sees may not. */
     if (c->tx && barid_event_info_get(event)->scope != BARID_SCOPE_SESSION)
         a->call.mail = &c->tx->mail;
     a->call.rcpt = rcpt;
