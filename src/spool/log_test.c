@@ -527,6 +527,12 @@ static void refuses_what_is_not_its_own(void **state)
     assert_false(exists(dir, "seg"));
     write_file(dir, "FORMAT", "barid-spool 1\nsegment-size 65536\nsum 00000000\n");
     assert_int_equal(open_dir(dir, false, &s, &e), BARID_ECORRUPT);
+    write_file(dir, "FORMAT", "barid-spool 1\nnothing more\n");
+    assert_int_equal(open_dir(dir, false, &s, &e), BARID_ECORRUPT);
+    assert_non_null(strstr(e.text, "is damaged"));
+    write_file(dir, "FORMAT", "another spool\n");
+    assert_int_equal(open_dir(dir, false, &s, &e), BARID_EINVALID);
+    assert_non_null(strstr(e.text, "is not that of a spool"));
     test_dir_remove(dir);
 }
 
