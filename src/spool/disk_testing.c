@@ -523,12 +523,16 @@ void disk_cut_power(struct disk *d, enum disk_fate fate, uint64_t seed)
 
 uint8_t *disk_content(struct disk *d, const char *name, size_t *size_r)
 {
-    size_t i = find(d->names, d->n_names, name);
+    uint8_t *content = NULL;
+    size_t i;
 
-    if (i == d->n_names)
-        return NULL;
-    *size_r = d->names[i].file->size;
-    return d->names[i].file->now;
+    pthread_mutex_lock(&d->lock);
+    if ((i = find(d->names, d->n_names, name)) < d->n_names) {
+        *size_r = d->names[i].file->size;
+        content = d->names[i].file->now;
+    }
+    pthread_mutex_unlock(&d->lock);
+    return content;
 }
 
 static bool ends_with(const char *name, const char *ending)
@@ -542,6 +546,7 @@ size_t disk_unlink_matching(struct disk *d, const char *ending)
 {
     size_t n = 0;
 
+    pthread_mutex_lock(&d->lock);
     for (size_t i = 0; i < d->n_names;) {
         if (!ends_with(d->names[i].name, ending)) {
             i++;
@@ -551,17 +556,23 @@ size_t disk_unlink_matching(struct disk *d, const char *ending)
         drop_name(d->names, &d->n_names, d->names[i].name);
         n++;
     }
+    pthread_mutex_unlock(&d->lock);
     return n;
 }
 
 const char *disk_name_at(struct disk *d, const char *prefix, const char *ending, size_t k)
 {
-    for (size_t i = 0; i < d->n_names; i++) {
-        if (strncmp(d->names[i].name, prefix, strlen(prefix)) != 0 ||
-            !ends_with(d->names[i].name, ending))
+    const char *found = NULL;
+
+    pthread_mutex_lock(&d->lock);
+    for (size_t i = 0; found == NULL && i < d->n_names; i++) {
+        const char *name = d->names[i].name;
+
+        if (strncmp(name, prefix, strlen(prefix)) != 0 || !ends_with(name, ending) || k-- > 0)
             continue;
-        if (k-- == 0)
-            return d->names[i].name;
+        snprintf(d->found, sizeof(d->found), "%s", name);
+        found = d->found;
     }
-    return NULL;
+    pthread_mutex_unlock(&d->lock);
+    return found;
 }

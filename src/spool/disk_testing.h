@@ -38,6 +38,7 @@ struct disk {
     uint64_t capacity, used; /* octets allocated to files; capacity 0 = no end */
     uint64_t written;        /* octets */
     struct rng_seeded rng;
+    char found[96]; /* by disk_name_at */
 };
 
 void disk_init(struct disk *d);
@@ -53,7 +54,8 @@ void disk_cut_power(struct disk *d, enum disk_fate fate, uint64_t seed);
 /* Content of a file, to be damaged by a test; NULL = no such file. */
 uint8_t *disk_content(struct disk *d, const char *name, size_t *size_r);
 size_t disk_unlink_matching(struct disk *d, const char *ending); /* how many */
-/* The k-th name that begins with prefix and ends with ending; NULL = no more. */
+/* The k-th name that begins with prefix and ends with ending, until the next call; NULL = no
+ * more. */
 const char *disk_name_at(struct disk *d, const char *prefix, const char *ending, size_t k);
 
 #endif
