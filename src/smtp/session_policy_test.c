@@ -94,6 +94,16 @@ static void test_verbs(void **state)
     check("V: noop disconnect code=521 text=enough\n" GREETING
           "C: NOOP\nC: NOOP\nS: 521 5.7.0 enough\n"
           "L: connect\\nnoop verb=NOOP\\ndisconnect policy\n");
+    /* A verdict of disconnect ends the session at any verb. */
+    check("V: vrfy disconnect\n" GREETING
+          "C: VRFY bob\nS: 421 4.7.0 mx.example closing: refused by policy\n");
+    check("V: expn disconnect silent\n" GREETING
+          "C: EXPN list\nL: connect\\nexpn verb=EXPN arg=list\\ndisconnect policy\n");
+    check("V: quit disconnect text=go\n" GREETING
+          "C: QUIT\nS: 421 4.7.0 go\nL: connect\\nquit verb=QUIT\\ndisconnect policy\n");
+    check("V: data disconnect\n" GREETING HELO MAIL RCPT
+          "C: BDAT 3\nR: abc\nS: 421 4.7.0 mx.example closing: refused by policy\n");
+    check(GREETING "C: EXPN\nS: 501 5.5.4 Syntax error: EXPN list\n" QUIT);
     check("V: noop reject code=571 enh=4.7.1\n" GREETING
           "C: NOOP\nS: 451 4.3.0 Local policy error, try again later\n" QUIT);
     check("V: mail tempfail code=421 text=full\n" GREETING HELO
@@ -223,6 +233,15 @@ static void test_long_texts(void **state)
           "word word\nS: 250 2.0.0 end\n" QUIT);
     check("V: noop accept text=\\xc3\\xa4\\xff\\x07\\tx\n" GREETING
           "C: NOOP\nS: 250 2.0.0 \\xc3\\xa4??\\tx\n" QUIT);
+    /* Without a space: between two octets, but not within a character. */
+#define X50 "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
+#define X499                                                                                   \
+    X50 X50 X50 X50 X50 X50 X50 X50 X50 "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
+    check("V: noop accept text=" X499 "abcd\n" GREETING "C: NOOP\nS: 250-2.0.0 " X499
+          "a\nS: 250 2.0.0 bcd\n" QUIT);
+    check("V: noop accept text=" X499 "\\xc3\\xa4b\n" GREETING "C: NOOP\nS: 250-2.0.0 " X499
+          "\nS: 250 2.0.0 \\xc3\\xa4b\n" QUIT);
+    check("V: noop accept text=one\\n\n" GREETING "C: NOOP\nS: 250 2.0.0 one\n" QUIT);
 }
 
 int main(void)
