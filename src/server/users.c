@@ -114,18 +114,43 @@ static int parse(struct users *u, const char *file, struct err *err)
     return 0;
 }
 
-int users_load(struct users **u_r, const char *file, struct err *err, const char **warning_r)
+static struct users *users_new(void)
 {
     struct users *u = mem_zalloc(NULL, sizeof *u);
     uint64_t seed[2];
-    struct stat st;
     if (!u)
-        return err_set(err, BARID_ENOMEM, "users file %s: out of memory", file);
+        return NULL;
     rng_fill(&rng_system, seed, sizeof seed);
     atomic_init(&u->refs, 1);
     buf_init(&u->text, NULL, USERS_FILE_MAX);
     arena_init(&u->arena, NULL, 0);
     map_init(&u->by_name, NULL, seed);
+    return u;
+}
+
+int users_parse(struct users **u_r, barid_slice text, const char *file, struct err *err)
+{
+    struct users *u = users_new();
+    if (!u)
+        return err_set(err, BARID_ENOMEM, "users file %s: out of memory", file);
+    int rc = buf_append(&u->text, text);
+    if (rc < 0)
+        err_set(err, rc, "users file %s: larger than %u octets or no memory", file,
+                USERS_FILE_MAX);
+    else
+        rc = parse(u, file, err);
+    if (rc < 0)
+        users_unref(&u);
+    *u_r = u;
+    return rc;
+}
+
+int users_load(struct users **u_r, const char *file, struct err *err, const char **warning_r)
+{
+    struct users *u = users_new();
+    struct stat st;
+    if (!u)
+        return err_set(err, BARID_ENOMEM, "users file %s: out of memory", file);
     int rc = read_file(file, &u->text, &st, err);
     if (rc == 0)
         rc = parse(u, file, err);

@@ -16,6 +16,8 @@ struct user_entry {
 /* 0, or BARID_EIO / ESYNTAX with file and line. Mode more open than 0640 is a warning in
  * *warning_r (static text or NULL). */
 int users_load(struct users **u_r, const char *file, struct err *err, const char **warning_r);
+/* The same of a text that was read already; file is for messages. NULL in *u_r on error. */
+int users_parse(struct users **u_r, barid_slice text, const char *file, struct err *err);
 struct users *users_ref(struct users *u);
 void users_unref(struct users **u);
 const struct user_entry *users_find(const struct users *u,
