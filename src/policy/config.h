@@ -108,6 +108,9 @@ struct config *config_default(void);
 
 /* NULL when report->errors > 0. */
 struct config *config_load(const char *file, struct config_report *report);
+/* The same of a text that was read already, as if it stood in file, which need not exist.
+ * cpu_ms: for evaluating it, 0 = the usual. */
+struct config *config_load_text(const char *file, barid_slice text, uint32_t cpu_ms, struct config_report *report);
 void config_del(struct config **c);
 /* Print every declaration with its default, one a line (barid check --defaults). */
 void config_print_defaults(void (*line)(void *user, const char *text), void *user);

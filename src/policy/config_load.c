@@ -148,7 +148,7 @@ static int init_declare(struct declare *d, struct config *c, struct engine *e)
     return d->lines != NULL && d->dir != NULL ? 0 : BARID_ENOMEM;
 }
 
-static void evaluate(struct config *c, struct config_report *report)
+static void evaluate(struct config *c, uint32_t cpu_ms, struct config_report *report)
 {
     struct engine e = {0}; /* without a policy: hooks are only looked at */
     struct declare d;
@@ -161,8 +161,12 @@ static void evaluate(struct config *c, struct config_report *report)
     }
     d.report = report;
     d.L = e.script.L;
+    e.script.load_cpu_ms = cpu_ms;
+    /* As much as a worker's state will have: what does not fit there must fail here. */
+    e.script.max_declared = &c->limits.lua_memory;
     if (script_load(&e.script, c->file, c->text, &err) < 0)
         declare_raw(&d, line_of(err.text), err.text);
+    e.script.max_declared = NULL; /* no pcall around what follows */
     d.L = e.script.L;
     finish(&d);
     report_all(&d, report);
@@ -190,6 +194,22 @@ static int read_text(struct config *c, const char *file, struct err *err)
     return rc == BARID_ENOMEM ? err_set(err, rc, "%s: out of memory", file) : rc;
 }
 
+struct config *config_load_text(const char *file, barid_slice text, uint32_t cpu_ms,
+                                struct config_report *report)
+{
+    struct config *c = config_default();
+
+    if (c != NULL)
+        c->file = arena_strdup(&c->arena, slice_str(file));
+    if (c == NULL || c->file == NULL || arena_slice(&c->arena, text, &c->text) < 0)
+        report_line(report, "out of memory", false);
+    else
+        evaluate(c, cpu_ms, report);
+    if (report->errors > 0)
+        config_del(&c);
+    return c;
+}
+
 struct config *config_load(const char *file, struct config_report *report)
 {
     struct config *c = config_default();
@@ -202,7 +222,7 @@ struct config *config_load(const char *file, struct config_report *report)
     if (read_text(c, file, &err) < 0)
         report_line(report, err.text, false);
     else
-        evaluate(c, report);
+        evaluate(c, 0, report);
     if (report->errors > 0)
         config_del(&c);
     return c;

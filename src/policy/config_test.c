@@ -67,6 +67,8 @@ static const struct {
     {"x = y + 1", "p.lua:1: undefined global 'y'\n"},
     {"if y then end\ndomains(3)", "p.lua:1: undefined global 'y'\np.lua:2: domains: a string "
                                   "or a list of strings is expected, got number '3'\n"},
+    {"limits { lua_memory = \"1M\" }\nlocal s = (\"x\"):rep(2^21)",
+     "p.lua: not enough memory (limits.lua_memory)\n"},
     {"hostname 5", "p.lua:1: syntax error near '5'\n"},
     {"hostname(5)", "p.lua:1: hostname: a string is expected, got number '5'\n"},
     {"hostname \"-bad-\"", "p.lua:1: hostname: \"-bad-\" is not a host name\n"},

@@ -30,7 +30,8 @@ static void *allocate(void *user, void *p, size_t old, size_t size)
         s->used -= old;
         return NULL;
     }
-    if (size > old && s->used - old + size > s->max)
+    if (size > old &&
+        s->used - old + size > (s->max_declared != NULL ? *s->max_declared : s->max))
         return NULL;
     fresh = mem_realloc(s->mem, p, size);
     if (fresh == NULL)
@@ -290,7 +291,7 @@ int script_load(struct script *s, const char *file, barid_slice text, struct err
         return err_set(err, BARID_ESYNTAX,
                        "%s:1: this is compiled Lua: only source text is read", s->chunk + 1);
     s->budget.instructions = SCRIPT_LOAD_INSTRUCTIONS;
-    s->budget.cpu_ms = SCRIPT_LOAD_CPU_MS;
+    s->budget.cpu_ms = s->load_cpu_ms > 0 ? s->load_cpu_ms : SCRIPT_LOAD_CPU_MS;
     if (text.p == NULL)
         load.text = BARID_S("");
     budget_begin(&s->budget, s->L);

@@ -31,6 +31,9 @@ struct script {
         *declare; /* takes the declarations; NULL = they were taken before and are skipped */
     struct engine *engine; /* hooks; NULL = only checked */
     bool loading;
+    uint32_t load_cpu_ms;       /* for evaluating the file; 0 = SCRIPT_LOAD_CPU_MS */
+    const size_t *max_declared; /* unless NULL in place of max: the file that is evaluated may
+                                   say what it needs */
     char chunk[256]; /* "@policy.lua": chunk name, so that messages say policy.lua:17 */
 };
 
