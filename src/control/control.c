@@ -95,16 +95,6 @@ static enum MHD_Result copy_argument(void *user, enum MHD_ValueKind kind, const 
     return MHD_YES;
 }
 
-static bool argument_known(const char *list, const char *name)
-{
-    size_t n = strlen(name);
-
-    for (const char *at = list; n > 0 && (at = strstr(at, name)) != NULL; at += n)
-        if ((at == list || at[-1] == ' ') && (at[n] == ' ' || at[n] == '\0'))
-            return true;
-    return false;
-}
-
 /* Fills r->route, or r->body with an error. */
 static void take_request(struct control *c, struct job *j, const char *url, const char *method)
 {
@@ -124,9 +114,8 @@ static void take_request(struct control *c, struct job *j, const char *url, cons
     }
     r->status = 200;
     MHD_get_connection_values(j->connection, MHD_GET_ARGUMENT_KIND, copy_argument, r);
-    for (size_t i = 0; i < r->n_arguments && r->body == NULL; i++)
-        if (!argument_known(r->route->arguments, r->arguments[i].name))
-            request_error(r, 400, "bad_argument", "%s takes no argument \"%s\"", r->route->pattern, r->arguments[i].name);
+    if (r->body == NULL)
+        request_check_arguments(r);
 }
 
 static void job_free(struct job *j)

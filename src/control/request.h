@@ -31,6 +31,8 @@ struct request {
 
 /* Empty when it was not given. */
 barid_slice request_argument(const struct request *r, const char *name);
+/* Makes an error of the first argument that the route does not list. */
+void request_check_arguments(struct request *r);
 /* {"error":{"code":..., "text":...}} with that HTTP status. */
 void request_error(struct request *r, unsigned status, const char *code, const char *fmt, ...) BARID_PRINTF(4, 5);
 

@@ -35,6 +35,24 @@ void request_error(struct request *r, unsigned status, const char *code, const c
     json_object_set_new(r->body, "error", error);
 }
 
+/* A whole word of the list: "state sender" is two of them and no name. */
+static bool argument_known(const char *list, const char *name)
+{
+    for (size_t n; *list != '\0'; list += n + (list[n] == ' ')) {
+        n = strcspn(list, " ");
+        if (n == strlen(name) && memcmp(list, name, n) == 0)
+            return true;
+    }
+    return false;
+}
+
+void request_check_arguments(struct request *r)
+{
+    for (size_t i = 0; i < r->n_arguments && r->body == NULL; i++)
+        if (!argument_known(r->route->arguments, r->arguments[i].name))
+            request_error(r, 400, "bad_argument", "%s takes no argument \"%s\"", r->route->pattern, r->arguments[i].name);
+}
+
 static void run_status(struct request *r)
 {
     r->body = r->control->ops->status(r->control->user);
