@@ -55,9 +55,15 @@ static int bio_read(BIO *bio, char *p, int n)
     return (int)take;
 }
 
+/* The owner's octets are bounded by stream_write; what TLS says by itself (answers to key updates
+ * that a peer may ask for without end) is bounded here. Above it the stream breaks. */
+#define TLS_BACKLOG_MAX (STREAM_BACKLOG_MAX + ((size_t)64 << 10))
+
 static int bio_write(BIO *bio, const char *p, int n)
 {
     BIO_clear_retry_flags(bio);
+    if (stream_backlog(BIO_get_data(bio)) > TLS_BACKLOG_MAX)
+        return -1;
     return n >= 0 && stream_send(BIO_get_data(bio), p, (size_t)n) == 0 ? n : -1;
 }
 

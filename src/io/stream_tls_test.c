@@ -370,6 +370,38 @@ static void test_damaged_record(void **state)
     hand_del(&h);
 }
 
+/* A peer that asks for new keys again and again and reads none of the answers: bounded memory,
+ * then the end. */
+static void test_key_update_flood(void **state)
+{
+    struct fixture *f = *state;
+    struct owner s;
+    struct hand h;
+    size_t most = 0;
+    int fds[2];
+
+    make_pair(fds);
+    owner_open(&s, f->loop, fds[0]);
+    assert_int_equal(stream_tls_accept(s.s, f->server), 0);
+    hand_make(&h, fds[1]);
+    hand_shake(&h, f->loop, 4096);
+    turn_some(f->loop);
+    for (int i = 0; i < 200000 && s.closes == 0; i++) {
+        if (SSL_key_update(h.ssl, SSL_KEY_UPDATE_REQUESTED) != 1 || SSL_do_handshake(h.ssl) != 1)
+            break;
+        if (i % 64 != 0)
+            continue; /* some at a time */
+        hand_send(&h, f->loop, 4096);
+        most = stream_backlog(s.s) > most ? stream_backlog(s.s) : most;
+    }
+    TURN_UNTIL(f->loop, s.closes > 0);
+    assert_true(most <= STREAM_BACKLOG_MAX + ((size_t)128 << 10));
+    assert_true(most > STREAM_BACKLOG_MAX / 2); /* it was a flood */
+    assert_int_not_equal(s.close_err, 0);
+    owner_close(&s);
+    hand_del(&h);
+}
+
 /* Stopping in the middle of what one read brought: the rest comes after reading is on again,
  * nothing is lost. */
 static void test_pause_in_the_middle(void **state)
@@ -570,6 +602,7 @@ int main(void)
         T(test_cuts_and_truncation),
         T(test_early_input),
         T(test_damaged_record),
+        T(test_key_update_flood),
         T(test_pause_in_the_middle),
         T(test_large_transfer),
         T(test_delete_in_callbacks),
