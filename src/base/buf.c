@@ -24,6 +24,8 @@ void buf_init(struct buf *b, const barid_mem *mem, size_t max)
 
 void buf_deinit(struct buf *b)
 {
+    if (b->secret)
+        mem_wipe(b->p, b->cap);
     mem_free(b->mem, b->p);
     b->p = NULL;
     b->len = b->cap = 0;
@@ -38,6 +40,20 @@ static size_t grown_cap(const struct buf *b, size_t need)
     return b->max > 0 && cap > b->max ? b->max : cap;
 }
 
+/* realloc(3) may leave a copy of the octets where they were. */
+static char *grow_secret(struct buf *b, size_t cap)
+{
+    char *p = mem_alloc(b->mem, cap);
+
+    if (p == NULL)
+        return NULL;
+    if (b->len > 0)
+        memcpy(p, b->p, b->len);
+    mem_wipe(b->p, b->cap);
+    mem_free(b->mem, b->p);
+    return p;
+}
+
 int buf_reserve(struct buf *b, size_t extra)
 {
     size_t need, cap;
@@ -48,7 +64,7 @@ int buf_reserve(struct buf *b, size_t extra)
     if (__builtin_add_overflow(b->len, extra, &need) || (b->max > 0 && need > b->max))
         return BARID_ELIMIT;
     cap = grown_cap(b, need);
-    p = mem_realloc(b->mem, b->p, cap);
+    p = b->secret ? grow_secret(b, cap) : mem_realloc(b->mem, b->p, cap);
     if (p == NULL)
         return BARID_ENOMEM;
     b->p = p;
@@ -121,19 +137,23 @@ int buf_fmt(struct buf *b, const char *fmt, ...)
 
 void buf_clear(struct buf *b)
 {
+    if (b->secret)
+        mem_wipe(b->p, b->len);
     b->len = 0;
 }
 
 void buf_consume(struct buf *b, size_t n)
 {
     if (n >= b->len) {
-        b->len = 0;
+        buf_clear(b);
         return;
     }
     if (n == 0)
         return;
     memmove(b->p, b->p + n, b->len - n);
     b->len -= n;
+    if (b->secret)
+        mem_wipe(b->p + b->len, n);
 }
 
 void buf_wipe(struct buf *b)

@@ -2,7 +2,8 @@
  * base/buf.h: a growable byte buffer with a limit.
  *
  * Invariant: len <= cap <= max (max 0 = no limit). p is NULL exactly when cap is 0, so an
- * unused buffer costs no heap: idle connections depend on it.
+ * unused buffer costs no heap: idle connections depend on it. A secret buffer wipes what it
+ * drops, outgrows and frees.
  */
 #ifndef BASE_BUF_H
 #define BASE_BUF_H
@@ -15,6 +16,7 @@ struct buf {
     size_t len;
     size_t cap;
     size_t max; /* 0 = unlimited */
+    bool secret; /* set after init: no octet is left behind in memory that is given back */
 };
 
 void buf_init(struct buf *b, const barid_mem *mem, size_t max);

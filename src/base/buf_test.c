@@ -149,30 +149,68 @@ static void test_consume(void **state)
     buf_deinit(&b);
 }
 
-/* What the allocator gets back from a wiped buffer must be zero, also behind len. */
+/* An allocator that knows its blocks' sizes and counts the octets that come back not zero. */
+#define BLOCK_HEAD 16
 static size_t dirty_bytes;
-static size_t block_size;
 
 static void *watch_malloc(size_t size, void *user)
 {
+    char *p = test_malloc(size + BLOCK_HEAD);
+
     (void)user;
-    block_size = size;
-    return test_malloc(size);
+    memset(p, 0, size + BLOCK_HEAD);
+    memcpy(p, &size, sizeof(size));
+    return p + BLOCK_HEAD;
 }
-static void *watch_realloc(void *p, size_t size, void *user)
+static void watch_free(void *block, void *user)
 {
+    char *p = block;
+    size_t size;
+
     (void)user;
-    block_size = size;
-    return test_realloc(p, size);
+    if (p == NULL)
+        return;
+    memcpy(&size, p - BLOCK_HEAD, sizeof(size));
+    for (size_t i = 0; i < size; i++)
+        dirty_bytes += p[i] != 0;
+    test_free(p - BLOCK_HEAD);
 }
-static void watch_free(void *p, void *user)
+static void *watch_realloc(void *old, size_t size, void *user)
 {
-    (void)user;
-    for (size_t i = 0; p != NULL && i < block_size; i++)
-        dirty_bytes += ((const char *)p)[i] != 0;
-    test_free(p);
+    void *fresh = watch_malloc(size, user);
+    size_t had = 0;
+
+    if (old != NULL)
+        memcpy(&had, (char *)old - BLOCK_HEAD, sizeof(had));
+    memcpy(fresh, old != NULL ? old : fresh, had < size ? had : size);
+    watch_free(old, user);
+    return fresh;
 }
 
+/* Growing, dropping and freeing leave nothing of a secret buffer. */
+static void test_secret(void **state)
+{
+    barid_mem mem = {watch_malloc, watch_realloc, watch_free, NULL};
+    struct buf b;
+
+    (void)state;
+    for (int secret = 0; secret < 2; secret++) {
+        dirty_bytes = 0;
+        buf_init(&b, &mem, 0);
+        b.secret = secret;
+        for (int i = 0; i < 100; i++)
+            assert_int_equal(buf_str(&b, "AUTH PLAIN AHVzZXIAc2VjcmV0"), 0);
+        assert_true(b.len == 2700 && memcmp(b.p + 2673, "AUTH PLAIN AHVzZXIAc2VjcmV0", 27) == 0);
+        buf_consume(&b, 2690);
+        assert_true(b.len == 10 && memcmp(b.p, "AHVzZXIAc2VjcmV0" + 6, 10) == 0);
+        for (size_t i = b.len; secret && i < b.cap; i++)
+            assert_int_equal(b.p[i], 0);
+        buf_deinit(&b);
+        assert_true(secret ? dirty_bytes == 0 : dirty_bytes > 0);
+    }
+}
+
+/* What the allocator gets back from a wiped buffer must be zero, also behind len. */
 static void test_wipe(void **state)
 {
     barid_mem mem = {watch_malloc, watch_realloc, watch_free, NULL};
@@ -246,6 +284,7 @@ int main(void)
         cmocka_unit_test(test_impossible_size),
         cmocka_unit_test(test_long_format),
         cmocka_unit_test(test_consume),
+        cmocka_unit_test(test_secret),
         cmocka_unit_test(test_wipe),
         cmocka_unit_test(test_failing_allocations),
     };

@@ -123,6 +123,7 @@ static struct users *users_new(void)
     rng_fill(&rng_system, seed, sizeof seed);
     atomic_init(&u->refs, 1);
     buf_init(&u->text, NULL, USERS_FILE_MAX);
+    u->text.secret = true;
     arena_init(&u->arena, NULL, 0);
     map_init(&u->by_name, NULL, seed);
     return u;
@@ -289,6 +290,7 @@ static int change(const char *file, barid_slice name, const barid_slice *secret,
     struct stat st;
     buf_init(&old, NULL, USERS_FILE_MAX);
     buf_init(&out, NULL, USERS_FILE_MAX);
+    old.secret = out.secret = true;
     int rc = read_file(file, &old, &st, err);
     const bool is_new = rc == BARID_ENOTFOUND && secret;
     if (is_new)

@@ -97,6 +97,7 @@ int barid_session_new(barid_session **s_r, const barid_session_config *config,
         s->peer = *peer;
     s->now = s->started = now_ms;
     buf_init(&s->in, mem, 0);  /* bounded by limits.line and limits.pipelined */
+    s->in.secret = true;       /* an AUTH line cut over several reads passes through it */
     buf_init(&s->out, mem, 0); /* bounded by limits.output and one command's replies */
     session_enter(s, config->proxy ? PHASE_PROXY : PHASE_CONNECT);
     session_run(s);
