@@ -106,7 +106,7 @@ static int receive_all(int fd, struct buf *in, struct err *err)
 /* "HTTP/1.x NNN ..." header fields, blank line, JSON. */
 static int parse(barid_slice in, unsigned *status_r, json_t **answer_r, struct err *err)
 {
-    const char *end = in.n > 0 ? memmem(in.p, in.n, "\r\n\r\n", 4) : NULL;
+    const char *end = in.p != NULL ? memmem(in.p, in.n, "\r\n\r\n", 4) : NULL;
     uint64_t status = 0;
     json_error_t why;
 
