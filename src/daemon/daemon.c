@@ -347,9 +347,11 @@ static int make_control(struct daemon *d)
 static int make_workers(struct daemon *d)
 {
     const struct worker_services services = {.pool = d->pool, .spool = d->spool, .admission = d->admission,
-                                             .shared = d->shared, .clock = d->clock, .rng = d->rng, .log = d->log};
+                                             .shared = d->shared, .clock = d->clock, .rng = d->rng, .log = d->log,
+                                             .auth_seed = d->auth_seed};
     struct err err = {0};
 
+    d->rng->fill(d->rng->user, d->auth_seed, sizeof(d->auth_seed));
     d->workers = xalloc(d->n_workers * sizeof(struct worker *));
     for (size_t i = 0; i < d->n_workers; i++)
         if (worker_new(&d->workers[i], i, &services, d->version, &err) < 0 ||

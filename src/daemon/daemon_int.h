@@ -52,6 +52,7 @@ struct daemon {
     struct generation *version;   /* current */
     uint64_t last_number;
     struct sockets sockets;    /* the listeners that are open, descriptors handed over */
+    uint8_t auth_seed[32];     /* of this process: salts that unknown users are shown */
     struct worker **workers;
     size_t n_workers, n_ended;
 

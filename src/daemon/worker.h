@@ -25,6 +25,7 @@ struct worker_services {
     const struct clock *clock;
     const struct rng *rng;
     const struct log *log;
+    const uint8_t *auth_seed; /* 32 random octets: what an unknown user is shown must be the same by every worker, and unknown */
 };
 
 /* 0 or a barid_err. The policy of v is made here, so its mistakes come out here. */
