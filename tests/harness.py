@@ -381,6 +381,8 @@ class Raw:
         if source is not None:
             self.socket.bind((source, 0))
         self.socket.connect(address)
+        if family != socket.AF_UNIX:  # what is sent goes now, not when the last piece was acknowledged
+            self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if tls is not None:
             self.socket = tls.wrap_socket(self.socket, server_hostname="localhost")
         self.buffer = b""

@@ -55,6 +55,9 @@ class Inside(Tests):
         if not in_force(self.daemon)[0]:
             self.skipTest("no Landlock in this kernel")
 
+    def reads_anything(self):
+        return bool(self.daemon.wait_log(lambda r: r["what"].startswith("sandbox"))["except"])
+
     def reload(self, policy, head=HEAD):
         self.daemon.write_policy(policy, head)
         before = len(self.daemon.records)
@@ -124,12 +127,16 @@ class Inside(Tests):
         self.landlock()
         self.refused(self.POLICY + 'listen { "unix:%s/lmtp", protocol = "lmtp" }\n' % self.outside, "listen", self.outside + "/lmtp")
         self.assertFalse(os.path.exists(self.outside + "/lmtp"))
-        self.refused(self.POLICY.replace("@dir@/tls/", self.outside + "/"), "tls", self.outside + "/cert.pem")
         self.refused(self.POLICY, "log.file", self.outside + "/log",
                      head=HEAD.replace("log {", 'log { file = "%s/log",' % self.outside))
+        if self.reads_anything():
+            return
+        self.refused(self.POLICY.replace("@dir@/tls/", self.outside + "/"), "tls", self.outside + "/cert.pem")
 
     def test_a_link_to_the_outside_is_seen(self):
         self.landlock()
+        if self.reads_anything():
+            self.skipTest("a sanitizer's reports need the files")
         os.symlink(self.outside + "/cert.pem", self.daemon.dir + "/tls/stolen.pem")
         self.refused(self.POLICY.replace("tls/cert.pem", "tls/stolen.pem"), "stolen.pem")
 

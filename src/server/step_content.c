@@ -47,7 +47,7 @@ void server_step_headers(struct connection *c, const barid_event *ev)
         connection_answer_reply(c, BARID_REPLY_HEADER_TOO_BIG);
     else if (rc < 0)
         connection_answer_reply(c, BARID_REPLY_LOCAL_ERROR);
-    else if (m->hops > c->version->config->limits.hops)
+    else if (m->hops > c->listen->config->limits.hops)
         connection_answer_reply(c, BARID_REPLY_HOP_LIMIT); /* RFC 5321 6.3 */
     else
         ask(c, ev->id, ev, NULL, after_headers);
