@@ -93,7 +93,6 @@ static int load_users(struct generation *v, const struct generation_report *repo
         snprintf(text, sizeof(text), "%s: warning: %s", file, warning);
         say(report, false, text);
     }
-    v->config->auth_plaintext_secrets = users_has_plaintext(v->users);
     return EX_OK;
 }
 

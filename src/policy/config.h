@@ -68,7 +68,6 @@ struct config {
     struct config_listen *listen; size_t n_listen;
     struct config_tls tls;
     const char *users_file;       /* auth { users = FILE } ; NULL = none */
-    bool auth_plaintext_secrets;  /* the users file has some: CRAM-MD5 can be offered */
     const char *spool_dir;        /* NULL = in memory is not allowed outside tests: required by serve */
     uint64_t spool_segment;       /* 64 MiB */
     const char *maildir_root, *archive_root;

@@ -84,7 +84,7 @@ static void check_retry(struct declare *d)
     d->line = 0;
 }
 
-/* CRAM-MD5 can be offered only where the password itself is stored. */
+/* That it can be read; what stands in it is judged by whoever uses it. */
 static void check_users(struct declare *d)
 {
     struct buf text;
@@ -96,9 +96,6 @@ static void check_users(struct declare *d)
     d->line = declare_line(d, "auth");
     if (module_read(d->config->users_file, &text, &err) < 0)
         declare_mistake(d, "auth.users: %s", err.text);
-    else
-        d->config->auth_plaintext_secrets =
-            text.len > 0 && memmem(text.p, text.len, ":{PLAIN}", 8) != NULL;
     d->line = 0;
     buf_wipe(&text);
 }

@@ -304,7 +304,6 @@ static void test_everything(void **state)
     assert_string_equal(c->domains[0], "example.com");
     assert_string_equal(c->tls.min_version, "1.3");
     assert_int_equal(c->tls.n_sni, 1);
-    assert_true(c->auth_plaintext_secrets);
     snprintf(path, sizeof(path), "%s/spool", dir);
     assert_string_equal(c->spool_dir, path);
     assert_true(c->spool_segment == 8 << 20);
