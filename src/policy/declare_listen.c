@@ -98,6 +98,21 @@ static void read_tls_required(struct declare *d, const struct key *key, void *ba
     ((struct reading *)base)->tls_required = required;
 }
 
+/* Limits of the whole server cannot differ between listeners. */
+static void refuse_server_wide(struct declare *d)
+{
+    static const char *const names[] = {"connections", "hook_ms",    "hook_instructions",
+                                        "hook_cpu_ms", "lua_memory", "drain_ms"};
+
+    for (size_t i = 0; lua_istable(d->L, -1) && i < sizeof(names) / sizeof(names[0]); i++) {
+        if (lua_getfield(d->L, -1, names[i]) != LUA_TNIL)
+            declare_mistake(
+                d, "listen.limits.%s: counts for the whole server: declare it in limits",
+                names[i]);
+        lua_pop(d->L, 1);
+    }
+}
+
 static void read_limits(struct declare *d, const struct key *key, void *base)
 {
     struct reading *r = base;
@@ -109,6 +124,7 @@ static void read_limits(struct declare *d, const struct key *key, void *base)
      * still come. */
     d->path = "listen.limits";
     declare_keys(d, declare_limit_keys, &scratch, false);
+    refuse_server_wide(d);
     d->path = path;
     r->has_limits = lua_istable(d->L, -1);
 }
