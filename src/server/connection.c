@@ -114,6 +114,15 @@ static void on_tls_failed(struct driver *d, const struct err *err)
                LOG_CSTR("session", c->facts.id), LOG_CSTR("error", err ? err->text : ""));
 }
 
+/* A client that saw the end and comes again must find its place free. */
+static void on_closing(struct driver *d)
+{
+    struct connection *c = connection_of(d);
+    struct server *s = c->server;
+    admission_leave(s->o.admission, &c->facts.client, c->counted_per_client);
+    atomic_fetch_sub_explicit(&s->count.connections, 1, memory_order_relaxed);
+}
+
 static void on_closed(struct driver *d)
 {
     struct connection *c = connection_of(d);
@@ -123,14 +132,13 @@ static void on_closed(struct driver *d)
     server_count(&s->count.bytes_in, d->bytes_in);
     if (barid_session_user(d->session).n)
         server_count(&s->count.auth_ok, 1);
-    admission_leave(s->o.admission, &c->facts.client, c->counted_per_client);
-    atomic_fetch_sub_explicit(&s->count.connections, 1, memory_order_relaxed);
     connection_settle(c);
 }
 
 static const struct driver_ops driver_ops = {.on_event = on_event,
                                              .on_idle = on_idle,
                                              .on_tls_failed = on_tls_failed,
+                                             .on_closing = on_closing,
                                              .on_closed = on_closed};
 
 /* By force, a question that still waits is withdrawn first: what it shows lies in the session's

@@ -10,6 +10,8 @@
 static void close_stream(struct driver *d)
 {
     d->closed = true;
+    if (d->ops->on_closing)
+        d->ops->on_closing(d);
     stream_del(&d->stream);
     timer_set(d->timer, UINT64_MAX);
 }

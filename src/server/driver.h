@@ -21,6 +21,9 @@ struct driver_ops {
     /* No transaction is open and nothing is unanswered. May be NULL. */
     void (*on_idle)(struct driver *d);
     void (*on_tls_failed)(struct driver *d, const struct err *err); /* may be NULL */
+    /* The stream is about to be closed: what counts connections counts one less before the peer
+     * can know. May be NULL. */
+    void (*on_closing)(struct driver *d);
     /* The stream is closed. Never from within another callback; the owner may free the driver
      * now. */
     void (*on_closed)(struct driver *d);
