@@ -123,6 +123,10 @@ class Hostile(Tests):
         self.addCleanup(c.close)
         return c
 
+    def bounded(self, each):
+        if not harness.sanitized():
+            self.assertLess(each, self.EACH)
+
     def memory(self):
         """Octets of the daemon that no other process shares."""
         with open("/proc/%d/smaps_rollup" % self.daemon.process.pid, encoding="ascii") as f:
@@ -412,7 +416,7 @@ limits { connections = 100000 }
         self.until(lambda s: s["connections_open"] >= count, "all are accepted")
         self.probe()
         each = (self.memory() - before) / count
-        self.assertLess(each, self.EACH)
+        self.bounded(each)
         for s in held[2::4]: # another octet each
             s.send(b"b")
         self.probe()
@@ -564,7 +568,7 @@ function on.helo(session, name) if name == "wait.test" then sleep(100000) end en
             held.append(c)
             if i == 15:
                 self.probe()
-        self.assertLess((self.memory() - before) / self.CLIENTS, self.EACH)
+        self.bounded((self.memory() - before) / self.CLIENTS)
         self.probe()
         for _ in range(4): # no command; the 421 is not read; what the kernel has not taken is dropped
             self.pass_time(301)
@@ -583,7 +587,7 @@ function on.helo(session, name) if name == "wait.test" then sleep(100000) end en
             sent = self.push(c.socket, b"NOOP x\r\n" * 1000)
             self.assertGreater(sent, 65536)
             held.append((c, sent))
-        self.assertLess((self.memory() - before) / len(held), self.EACH)
+        self.bounded((self.memory() - before) / len(held))
         self.probe()
         self.pass_time(101)
         for c, sent in held:
