@@ -494,7 +494,7 @@ listen { "127.0.0.1:@smtp@", auth = "on", plain_auth_without_tls = true }
             got = codes(c.rest())
         self.assertEqual(got[-1][:3], "421", (what, got[-3:]))
         self.assertEqual(len([g for g in got if g.startswith("421")]), 1)
-        note("Floods", what, "`%s` %d times, then `%s`" % (max(set(got), key=got.count), len(got) - 1, got[-1]))
+        note("Floods", what, "`%s` %d times, then `%s`" % (max(sorted(set(got)), key=got.count), len(got) - 1, got[-1]))
         return got
 
     def test_commands(self):
@@ -869,7 +869,8 @@ end
             except BlockingIOError:
                 self.daemon.get("/v1/status")
         self.assertGreater(total, 4096)
-        self.assertLess(self.memory() - before, 2 * MEBIBYTE)
+        if not harness.sanitized():
+            self.assertLess(self.memory() - before, 2 * MEBIBYTE)
         c.close()
         note(self.SECTION, "`pipelined`: more input behind a hook that waits", "it is not read")
         self.pass_time(61)
@@ -885,7 +886,8 @@ end
                 total += c.socket.send(b"EHLO x\r\n" * 1000)
             except BlockingIOError:
                 self.daemon.get("/v1/status")
-        self.assertLess(self.memory() - before, 2 * MEBIBYTE)
+        if not harness.sanitized():
+            self.assertLess(self.memory() - before, 2 * MEBIBYTE)
         c.socket.settimeout(harness.DEADLINE)
         note(self.SECTION, "`output`: more replies than are read", "nothing is parsed until they are")
 
