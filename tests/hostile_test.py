@@ -980,6 +980,9 @@ class Total(Hostile):
         got = code(c.reply()[-1])
         self.assertEqual(got, "421 4.7.0")
         note("Limits", "`connections`: one more", "`%s`" % got)
+        for c in (*held, c):
+            c.close()
+        self.until(lambda s: s["connections_open"] == 0, "all have left") # before an honest client comes
 
 
 class Drain(unittest.TestCase):
