@@ -202,7 +202,7 @@ static void test_secret(void **state)
             assert_int_equal(buf_str(&b, "AUTH PLAIN AHVzZXIAc2VjcmV0"), 0);
         assert_true(b.len == 2700 && memcmp(b.p + 2673, "AUTH PLAIN AHVzZXIAc2VjcmV0", 27) == 0);
         buf_consume(&b, 2690);
-        assert_true(b.len == 10 && memcmp(b.p, "AHVzZXIAc2VjcmV0" + 6, 10) == 0);
+        assert_true(b.len == 10 && memcmp(b.p, "IAc2VjcmV0", 10) == 0);
         for (size_t i = b.len; secret && i < b.cap; i++)
             assert_int_equal(b.p[i], 0);
         buf_deinit(&b);
