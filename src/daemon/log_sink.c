@@ -4,6 +4,9 @@
  * Two buffers: producers append to `filling` under the lock, the thread takes it as a whole and writes the other one without
  * the lock. A producer therefore holds the lock for one formatted append at most. The descriptor belongs to the thread; a
  * new one is handed over in next_fd and taken between two writes, so that a line is never split over two files.
+ *
+ * The first line after a silence is written at once; then the thread naps while lines gather. Waking it for each of them would
+ * cost a busy server more than everything else about the log.
  */
 #include "daemon/log_sink.h"
 
@@ -24,11 +27,13 @@ struct log_sink {
     const struct clock *clock;
     pthread_t thread;
     pthread_mutex_t lock;
-    pthread_cond_t work; /* something to write, or stop */
+    pthread_cond_t work; /* something to write after a silence, or somebody waits for idle, or stop */
     pthread_cond_t idle; /* everything was written */
     struct buf filling;
     struct buf line; /* one record being formatted; under the lock */
     bool started, writing, stop, json;
+    bool napping;     /* lines gather: no need to signal work */
+    unsigned waiting; /* for idle: no nap */
     int fd;      /* the thread's; -1 = stderr */
     int next_fd; /* -2 = none */
     char *file;  /* NULL = stderr */
@@ -60,12 +65,18 @@ static void append_line(struct log_sink *s, enum log_level level, const char *ar
     }
 }
 
+/* Lines are about to be dropped: no time to nap. Under the lock. */
+static bool too_full(const struct log_sink *s)
+{
+    return s->filling.len > LOG_SINK_BUFFER / 2;
+}
+
 static void say_dropped(struct log_sink *s)
 {
     uint64_t n = s->dropped_unsaid;
     const struct log_field fields[] = {LOG_INT("records", n), {.key = NULL}};
 
-    if (n == 0 || s->filling.len > LOG_SINK_BUFFER / 2)
+    if (n == 0 || too_full(s))
         return;
     s->dropped_unsaid = 0;
     append_line(s, LOG_LEVEL_WARN, "log", "records were dropped: the log could not be written fast enough", fields);
@@ -78,7 +89,8 @@ static void sink_write(void *user, enum log_level level, const char *area, const
 
     pthread_mutex_lock(&s->lock);
     append_line(s, level, area, what, fields);
-    pthread_cond_signal(&s->work);
+    if (!s->napping || too_full(s))
+        pthread_cond_signal(&s->work);
     pthread_mutex_unlock(&s->lock);
 }
 
@@ -109,6 +121,22 @@ static void take_next_fd(struct log_sink *s)
     s->next_fd = NO_NEXT_FD;
 }
 
+/* Under the lock, given up meanwhile. */
+static void nap(struct log_sink *s)
+{
+    struct timespec until;
+
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_nsec += LOG_SINK_NAP_MS * 1000000;
+    until.tv_sec += until.tv_nsec / 1000000000;
+    until.tv_nsec %= 1000000000;
+    s->napping = true;
+    while (s->waiting == 0 && !s->stop && !too_full(s))
+        if (pthread_cond_clockwait(&s->work, &s->lock, CLOCK_MONOTONIC, &until) != 0)
+            break;
+    s->napping = false;
+}
+
 static void *sink_thread(void *user)
 {
     struct log_sink *s = user;
@@ -134,6 +162,7 @@ static void *sink_thread(void *user)
         buf_clear(&out);
         pthread_mutex_lock(&s->lock);
         s->writing = false;
+        nap(s);
     }
     pthread_cond_broadcast(&s->idle);
     pthread_mutex_unlock(&s->lock);
@@ -225,9 +254,12 @@ void log_sink_flush(struct log_sink *s)
     clock_gettime(CLOCK_REALTIME, &until);
     until.tv_sec += LOG_SINK_FLUSH_MS / 1000;
     pthread_mutex_lock(&s->lock);
+    s->waiting++;
+    pthread_cond_signal(&s->work);
     while (s->filling.len > 0 || s->writing)
         if (pthread_cond_timedwait(&s->idle, &s->lock, &until) == ETIMEDOUT)
             break;
+    s->waiting--;
     pthread_mutex_unlock(&s->lock);
 }
 

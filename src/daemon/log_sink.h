@@ -11,6 +11,8 @@
 
 /* Lines waiting for the thread: a second or two of a very busy server. */
 #define LOG_SINK_BUFFER (1u << 20)
+/* Lines gather this long behind one that was just written: what kill -9 may take from the log. */
+#define LOG_SINK_NAP_MS 10
 /* A stopping daemon waits this long for its last lines. */
 #define LOG_SINK_FLUSH_MS 2000
 
