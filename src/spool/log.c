@@ -70,28 +70,47 @@ uint64_t store_new_id(struct store *s)
 
 /* --- accept */
 
+/* Room is measured for each large mail, and for small ones (a step each) after so much was
+ * admitted, or a part of what was above the soft mark, whichever is less. Measuring for each is
+ * a system call too many; segments are whole before they are written, so an old figure costs no
+ * message. */
+#define ADMIT_MAX   (16u << 20)
+#define ADMIT_SHARE 16
+#define ADMIT_STEP  (64u << 10)
+
+/* Asks the file system, and says how much may be admitted before it is asked again. */
+static int admit_measured(struct store *s, uint64_t size, uint64_t spares)
+{
+    uint64_t space = 0, over;
+
+    if (s->io->free_space(s->io->user, s->dir, &space) < 0)
+        return 0; /* not known: commit will tell */
+    space += spares;
+    if (space < s->options.soft_free || space - s->options.soft_free < size)
+        return BARID_EFULL;
+    over = (space - s->options.soft_free) / ADMIT_SHARE;
+    pthread_mutex_lock(&s->lock);
+    s->admit_left = over < ADMIT_MAX ? over : ADMIT_MAX;
+    pthread_mutex_unlock(&s->lock);
+    return 0;
+}
+
 static int log_admit(struct spool *spool, uint64_t size)
 {
     struct store *s = store_of(spool);
-    uint64_t space = 0;
+    uint64_t spares = 0;
+    bool known;
     int rc;
 
     pthread_mutex_lock(&s->lock);
     rc = store_writable(s);
     if (rc == 0 && s->full)
         rc = BARID_EFULL;
-    space = s->n_spares * s->options.segment_size;
+    spares = s->n_spares * s->options.segment_size;
+    if ((known = size <= ADMIT_STEP && s->admit_left >= ADMIT_STEP))
+        s->admit_left -= ADMIT_STEP;
     pthread_mutex_unlock(&s->lock);
-    if (rc == 0) {
-        uint64_t file_system = 0;
-
-        if (s->io->free_space(s->io->user, s->dir, &file_system) < 0)
-            return 0; /* not known: commit will tell */
-        space += file_system;
-        if (space < s->options.soft_free || space - s->options.soft_free < size)
-            rc = BARID_EFULL;
-    }
-    return rc;
+    return rc != 0 || known ? rc : admit_measured(s, size, spares);
 }
 
 static int log_put_begin(struct spool *spool, struct spool_put **put_r)

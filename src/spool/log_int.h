@@ -176,6 +176,7 @@ struct store {
     int64_t announced_us;
     struct spool_stats stats;
     bool failed, full;
+    uint64_t admit_left; /* octets to admit before room is measured again */
 
     pthread_mutex_t watch_lock; /* held while the watcher is called */
     void (*changed)(void *user);
