@@ -42,6 +42,8 @@ struct listener {
     bool starved;    /* waiting for the retry timer */
     bool complained; /* the shortage is in the log */
     bool deleted;
+    bool local_known;
+    barid_endpoint local; /* of every connection; else it listens on any address */
     dev_t dev; /* of the unix socket's path; ino 0 = none */
     ino_t ino;
     struct sockaddr_un un;
@@ -102,17 +104,17 @@ static bool accept_failed(struct listener *l, int e)
 static void accepted(struct listener *l, int fd, const struct sockaddr_storage *sa)
 {
     struct stream *s;
-    int on = 1;
 
-    if (sa->ss_family != AF_UNIX)
-        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
     if (stream_make(&s, l->loop, fd, STREAM_OPEN) != 0) {
         starve(l, ENOMEM);
         return;
     }
     l->complained = false;
     endpoint_from_sockaddr(sa, &s->peer);
-    stream_set_local(s);
+    if (l->local_known)
+        s->local = l->local;
+    else
+        stream_set_local(s);
     l->on_accept(l->user, s);
 }
 
@@ -180,6 +182,29 @@ static void remember_path(struct listener *l)
     l->ino = st.st_ino;
 }
 
+void listener_local(const struct listener *l, barid_endpoint *local_r)
+{
+    struct sockaddr_storage sa;
+    socklen_t n = sizeof(sa);
+
+    memset(&sa, 0, sizeof(sa));
+    getsockname(l->fd, (struct sockaddr *)&sa, &n);
+    endpoint_from_sockaddr(&sa, local_r);
+}
+
+/* What connections inherit from the listening socket, and what is known of them beforehand. */
+static void prepare_accept(struct listener *l)
+{
+    static const uint8_t any[16];
+    int on = 1;
+
+    listener_local(l, &l->local);
+    if (l->local.family == BARID_FAMILY_UNIX || l->local.family == BARID_FAMILY_NONE)
+        return;
+    setsockopt(l->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+    l->local_known = memcmp(l->local.addr, any, sizeof(any)) != 0;
+}
+
 int listener_new(struct listener **l_r, struct loop *loop, int fd,
                  void (*on_accept)(void *user, struct stream *s), void *user, struct err *err)
 {
@@ -206,6 +231,7 @@ int listener_new(struct listener **l_r, struct loop *loop, int fd,
     l->on_accept = on_accept;
     l->user = user;
     remember_path(l);
+    prepare_accept(l);
     listener_poll(l);
     *l_r = l;
     return 0;
@@ -217,16 +243,6 @@ void listener_pause(struct listener *l, bool paused)
         return;
     l->paused = paused;
     listener_poll(l);
-}
-
-void listener_local(const struct listener *l, barid_endpoint *local_r)
-{
-    struct sockaddr_storage sa;
-    socklen_t n = sizeof(sa);
-
-    memset(&sa, 0, sizeof(sa));
-    getsockname(l->fd, (struct sockaddr *)&sa, &n);
-    endpoint_from_sockaddr(&sa, local_r);
 }
 
 void listener_del(struct listener **listener)

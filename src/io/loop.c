@@ -182,20 +182,24 @@ int loop_new(struct loop **loop_r, const struct clock *clock, const struct log *
         uv_loop_close(&loop->uv);
         goto fail;
     }
-    if ((rc = uv_async_init(&loop->uv, &loop->wake, on_wake)) != 0) {
-        uv_mutex_destroy(&loop->lock);
-        uv_run(&loop->uv, UV_RUN_NOWAIT);
-        uv_loop_close(&loop->uv);
-        goto fail;
-    }
+    if ((rc = uv_async_init(&loop->uv, &loop->wake, on_wake)) != 0)
+        goto fail_uv;
     loop->wake.data = loop;
+    if (poller_init(&loop->poller, &loop->uv, err) != 0) {
+        uv_close((uv_handle_t *)&loop->wake, NULL);
+        goto fail_uv;
+    }
     init_handles(loop);
     *loop_r = loop;
     return 0;
+fail_uv:
+    uv_mutex_destroy(&loop->lock);
+    uv_run(&loop->uv, UV_RUN_NOWAIT);
+    uv_loop_close(&loop->uv);
 fail:
     mem_free(NULL, loop->read_buf);
     mem_free(NULL, loop);
-    return err_set(err, BARID_EIO, "event loop: %s", uv_strerror(rc));
+    return rc == 0 ? BARID_EIO : err_set(err, BARID_EIO, "event loop: %s", uv_strerror(rc));
 }
 
 void loop_run(struct loop *loop)
@@ -274,24 +278,31 @@ static void drain(struct loop *loop)
     uv_run(&loop->uv, UV_RUN_NOWAIT);
 }
 
-static void abandon(uv_handle_t *h, void *all)
+static void abandon_handle(uv_handle_t *h, void *all)
 {
-    if (h->type == UV_POLL && !uv_is_closing(h))
+    struct loop *loop = LIST_ENTRY(h->loop, struct loop, uv);
+
+    if (h->type == UV_POLL && !uv_is_closing(h) && h != (uv_handle_t *)&loop->poller.uv)
         ((struct io_handle *)h)->abandon((struct io_handle *)h, *(bool *)all);
+}
+
+static void abandon(struct loop *loop, bool all)
+{
+    uv_walk(&loop->uv, abandon_handle, &all);
+    poller_abandon(&loop->poller, all);
 }
 
 void loop_del(struct loop **loop_r)
 {
     struct loop *loop = *loop_r;
-    bool all = false;
 
     if (loop == NULL)
         return;
     *loop_r = NULL;
-    uv_walk(&loop->uv, abandon, &all);
+    abandon(loop, false);
     drain(loop);
-    all = true;
-    uv_walk(&loop->uv, abandon, &all);
+    abandon(loop, true);
+    poller_deinit(&loop->poller);
     for (struct loop_signal *s = loop->signals; s != NULL; s = s->next)
         uv_close((uv_handle_t *)&s->uv, on_signal_closed);
     uv_close((uv_handle_t *)&loop->prepare, NULL);
@@ -300,7 +311,7 @@ void loop_del(struct loop **loop_r)
     uv_close((uv_handle_t *)&loop->alarm, NULL);
     uv_close((uv_handle_t *)&loop->wake, NULL);
     uv_run(&loop->uv, UV_RUN_DEFAULT); /* close callbacks */
-    list_run(&loop->deferred); /* streams that were closed with work deferred go with it */
+    list_run(&loop->deferred); /* the memory of closed streams */
     uv_loop_close(&loop->uv);
     uv_mutex_destroy(&loop->lock);
     mem_free(NULL, loop->heap.at);

@@ -7,6 +7,7 @@
 #include <uv.h>
 
 #include "io/loop.h"
+#include "io/poller.h"
 
 /* One read takes at most this: the usual size of a socket's receive window at rest, and the
  * chunk in which bodies go to policy, so that a body chunk never needs more than two reads. */
@@ -19,7 +20,7 @@
  * end. */
 #define LOOP_DRAIN_MS 2000
 
-/* Every uv_poll_t of src/io starts one of these, so that loop_del can close what its owner left
+/* Every other uv_poll_t of src/io starts one of these, so that loop_del can close what its owner left
  * open. */
 struct io_handle {
     uv_poll_t poll;
@@ -53,6 +54,7 @@ struct loop {
     uv_idle_t idle;   /* active while deferred tasks wait: the poll must not block */
     uv_timer_t alarm; /* ends the poll when the first timer is due */
     uv_async_t wake;
+    struct poller poller;
     uint64_t alarm_ms; /* what alarm is set to, UINT64_MAX = not set */
     const struct clock *clock;
     const struct log *log;

@@ -4,10 +4,10 @@
  *
  * States: CONNECTING -> OPEN -> FLUSHING -> LINGERING -> CLOSED; any state may go to CLOSED.
  * The owner's callbacks are made in OPEN only, so after each the state is looked at again. The
- * memory lives until libuv has closed the handle, which never happens within a callback.
+ * memory lives until the loop's deferred tasks run, which never happens within a callback.
  *
- * uv_poll_t and not uv_tcp_t: smaller, one type for TCP and unix sockets, reads into the loop's
- * one buffer, and the rules for closing above are ours.
+ * Sockets of our own (poller.h) and not uv_tcp_t: smaller, one type for TCP and unix sockets,
+ * reads into the loop's one buffer, and the rules for closing above are ours.
  */
 #include "io/stream_int.h"
 
@@ -32,24 +32,22 @@ static bool wants_input(const struct stream *s)
            (s->state == STREAM_OPEN && (s->reading || s->layer_reads) && !s->ended);
 }
 
-static void on_poll(uv_poll_t *h, int status, int events);
-
 void stream_poll(struct stream *s, bool lazy)
 {
     unsigned want = 0;
 
     if (wants_input(s))
-        want |= UV_READABLE;
+        want |= POLLER_IN;
     if (s->state == STREAM_CONNECTING || s->out.len > s->out_at)
-        want |= UV_WRITABLE;
-    if (s->state == STREAM_CLOSED || want == s->polled ||
-        (lazy && want == (s->polled & ~(unsigned)UV_READABLE)))
+        want |= POLLER_OUT;
+    if (s->state == STREAM_CLOSED || (lazy && want == (s->item.wanted & ~POLLER_IN)))
         return;
-    s->polled = (uint8_t)want;
-    if (want == 0)
-        uv_poll_stop(&s->handle.poll);
-    else
-        uv_poll_start(&s->handle.poll, (int)want, on_poll);
+    /* The kernel is out of memory for it, or watches as many as it may. When the owner is gone
+     * or not there yet, the timer ends it. */
+    if (poller_want(&s->loop->poller, &s->item, want) != 0 && s->error == 0) {
+        s->error = BARID_EIO;
+        stream_defer(s);
+    }
 }
 
 static void stream_free(struct stream *s)
@@ -60,15 +58,6 @@ static void stream_free(struct stream *s)
     mem_free(NULL, s);
 }
 
-static void on_closed(uv_handle_t *h)
-{
-    struct stream *s = h->data;
-
-    s->freed = true;
-    if (!s->task_queued)
-        stream_free(s);
-}
-
 void stream_destroy(struct stream *s)
 {
     if (s->state == STREAM_CLOSED)
@@ -77,16 +66,19 @@ void stream_destroy(struct stream *s)
         s->loop->flushing--;
     s->state = STREAM_CLOSED;
     timer_del(&s->timer);
-    uv_close((uv_handle_t *)&s->handle.poll, on_closed);
-    close(s->fd); /* libuv has already taken it out of its set */
+    poller_remove(&s->item);
+    close(s->fd);
     s->fd = -1;
+    stream_defer(s); /* frees it */
 }
 
-void stream_abandon(struct io_handle *h, bool all)
+static void on_abandon(struct poller_item *item, bool all)
 {
-    struct stream *s = (struct stream *)h;
+    struct stream *s = (struct stream *)item;
 
-    if (all || (s->state != STREAM_FLUSHING && s->state != STREAM_LINGERING))
+    if (s->state == STREAM_CONNECTING)
+        stream_connect_abandon(s);
+    else if (all || (s->state != STREAM_FLUSHING && s->state != STREAM_LINGERING))
         stream_destroy(s);
 }
 
@@ -96,11 +88,9 @@ static void on_task(struct loop_task *task)
     struct stream *s = LIST_ENTRY(task, struct stream, task);
 
     s->task_queued = false;
-    if (s->freed) {
+    if (s->state == STREAM_CLOSED)
         stream_free(s);
-        return;
-    }
-    if (s->state == STREAM_OPEN && s->error != 0 && !s->ended)
+    else if (s->state == STREAM_OPEN && s->error != 0 && !s->ended)
         stream_end(s, s->error);
     else if (s->state == STREAM_OPEN && s->layer != NULL)
         s->layer->ops->resume(s);
@@ -115,6 +105,10 @@ void stream_defer(struct stream *s)
     loop_defer(s->loop, &s->task);
 }
 
+static void on_ready(struct poller_item *item, unsigned events);
+
+static const struct poller_ops stream_poller_ops = {on_ready, on_abandon};
+
 int stream_make(struct stream **s_r, struct loop *loop, int fd, enum stream_state state)
 {
     struct stream *s = mem_zalloc(NULL, sizeof(*s));
@@ -124,13 +118,7 @@ int stream_make(struct stream **s_r, struct loop *loop, int fd, enum stream_stat
         close(fd);
         return BARID_ENOMEM;
     }
-    if (uv_poll_init(&loop->uv, &s->handle.poll, fd) != 0) {
-        close(fd);
-        mem_free(NULL, s);
-        return BARID_EIO;
-    }
-    s->handle.poll.data = s;
-    s->handle.abandon = stream_abandon;
+    poller_add(&loop->poller, &s->item, fd, &stream_poller_ops);
     s->loop = loop;
     s->fd = fd;
     s->state = (uint8_t)state;
@@ -241,7 +229,7 @@ static bool read_once(struct stream *s)
     return false;
 }
 
-/* The socket has an error: libuv has stopped polling. What arrived before it is still
+/* The socket has an error and is not watched any more. What arrived before it is still
  * delivered. */
 static void on_error(struct stream *s)
 {
@@ -291,23 +279,21 @@ static void flush(struct stream *s)
     }
 }
 
-static void on_poll(uv_poll_t *h, int status, int events)
+static void on_ready(struct poller_item *item, unsigned events)
 {
-    struct stream *s = h->data;
+    struct stream *s = (struct stream *)item;
 
-    if (status < 0)
-        s->polled = 0;
     if (s->state == STREAM_CONNECTING) {
         stream_connect_ready(s);
         return;
     }
-    if (status < 0) {
+    if ((events & POLLER_ERROR) != 0) {
         on_error(s);
         return;
     }
-    if ((events & UV_WRITABLE) != 0 && s->out.len > s->out_at)
+    if ((events & POLLER_OUT) != 0 && s->out.len > s->out_at)
         flush(s);
-    if ((events & UV_READABLE) == 0)
+    if ((events & POLLER_IN) == 0)
         return;
     if (wants_input(s))
         read_once(s);

@@ -44,7 +44,6 @@ static void connect_over(struct stream_connect *c, int e)
         stream_destroy(s);
     } else {
         s->connect = NULL;
-        s->handle.abandon = stream_abandon;
         s->state = STREAM_OPEN;
         stream_set_local(s);
         stream_poll(s, false);
@@ -68,11 +67,8 @@ static void on_timeout(void *user)
     connect_over(user, ETIMEDOUT);
 }
 
-static void on_abandon(struct io_handle *h, bool all)
+void stream_connect_abandon(struct stream *s)
 {
-    struct stream *s = (struct stream *)h;
-
-    (void)all;
     connect_free(s->connect);
     stream_destroy(s);
 }
@@ -165,7 +161,6 @@ int stream_connect(struct loop *loop, const barid_endpoint *to, const char *unix
     c->done = done;
     c->user = user;
     c->stream->connect = c;
-    c->stream->handle.abandon = on_abandon;
     endpoint_from_sockaddr(&sa, &c->stream->peer);
     timer_set(c->timer, loop_now_ms(loop) + timeout_ms);
     stream_poll(c->stream, false);

@@ -40,12 +40,11 @@ enum stream_state {
     STREAM_OPEN,
     STREAM_FLUSHING,  /* deleted; output waits; no owner any more */
     STREAM_LINGERING, /* deleted, all written; input is read away until the peer closes */
-    STREAM_CLOSED /* handle closing; freed in its callback, so it outlives any callback on the
-                     stack */
+    STREAM_CLOSED /* freed by the deferred task, so it outlives any callback on the stack */
 };
 
 struct stream {
-    struct io_handle handle; /* first */
+    struct poller_item item; /* first */
     struct loop *loop;
     const struct stream_ops *ops;
     void *user;
@@ -59,14 +58,12 @@ struct stream {
     int fd;
     int error; /* barid_err once the socket failed */
     uint8_t state;
-    uint8_t polled;    /* UV_READABLE | UV_WRITABLE as libuv knows it */
     bool reading;      /* the owner wants input */
     bool layer_reads;  /* the layer does, whatever the owner says: a handshake */
     bool ended;        /* on_close was called */
     bool at_eof;       /* the peer sent FIN */
     bool drain_wanted; /* on_drain is due when out is empty */
     bool task_queued;
-    bool freed; /* the handle is closed, only the queued task keeps the memory */
     barid_endpoint peer, local;
 };
 
@@ -74,11 +71,10 @@ struct stream {
  * BARID_ENOMEM, BARID_EIO. */
 int stream_make(struct stream **s_r, struct loop *loop, int fd, enum stream_state state);
 void stream_set_local(struct stream *s);
-/* Tell libuv what is waited for. lazy: do not bother to stop reading, it is found out when
+/* Tell the poller what is waited for. lazy: do not bother to stop reading, it is found out when
  * input comes. */
 void stream_poll(struct stream *s, bool lazy);
 void stream_destroy(struct stream *s);
-void stream_abandon(struct io_handle *h, bool all);
 
 /* For layers. send appends without limit (the front checked it): 0 or BARID_ECLOSED,
  * BARID_ENOMEM. */
@@ -87,7 +83,8 @@ void stream_deliver(struct stream *s, const char *p, size_t n);
 void stream_end(struct stream *s, int err);
 void stream_defer(struct stream *s);
 
-/* stream_connect.c: the socket became writable or failed. */
+/* stream_connect.c: the socket became writable or failed; the loop ends. */
 void stream_connect_ready(struct stream *s);
+void stream_connect_abandon(struct stream *s);
 
 #endif
