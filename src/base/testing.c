@@ -1,42 +1,56 @@
 /* base/testing.c: helpers of unit tests. Never linked into the library or the daemon. */
 #include "base/testing.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/mem.h"
 #include "base/rng.h"
 #include "base/slice.h"
 
-static bool fails_now(struct fail_mem *f)
+/* --- allocations that fail --- */
+
+#define RUNS_MAX 100000 /* a scenario with more allocations than these does not end */
+
+/* Of the whole program, for its last line. */
+static struct {
+    size_t begun, scenarios, failures;
+    pid_t pid; /* a child says nothing */
+} proof;
+
+static void print_proof(void)
 {
-    f->count++;
-    if (f->count != f->fail_at)
-        return false;
-    f->failed = true;
-    return true;
+    if (proof.pid != getpid() || proof.begun != proof.scenarios)
+        return;
+    printf("# proof: n-th allocation (%s): %zu scenarios, %zu failures injected, 0 leaks\n",
+           program_invocation_short_name, proof.scenarios, proof.failures);
 }
 
-static void *fail_malloc(size_t size, void *user)
+bool fail_mem_hit(struct fail_mem *f)
 {
-    struct fail_mem *f = user;
-    void *p = fails_now(f) ? NULL : malloc(size);
-
-    if (p != NULL)
-        f->live++;
-    return p;
+    if (__atomic_add_fetch(&f->count, 1, __ATOMIC_SEQ_CST) != f->fail_at)
+        return false;
+    __atomic_store_n(&f->failed, true, __ATOMIC_SEQ_CST);
+    return true;
 }
 
 static void *fail_realloc(void *old, size_t size, void *user)
 {
     struct fail_mem *f = user;
     bool is_new = old == NULL;
-    void *p = fails_now(f) ? NULL : realloc(old, size);
+    void *p = fail_mem_hit(f) ? NULL : realloc(old, size);
 
     if (p != NULL && is_new)
-        f->live++;
+        __atomic_add_fetch(&f->live, 1, __ATOMIC_SEQ_CST);
     return p;
+}
+
+static void *fail_malloc(size_t size, void *user)
+{
+    return fail_realloc(NULL, size, user);
 }
 
 static void fail_free(void *p, void *user)
@@ -45,16 +59,58 @@ static void fail_free(void *p, void *user)
 
     if (p == NULL)
         return;
-    f->live--;
+    __atomic_sub_fetch(&f->live, 1, __ATOMIC_SEQ_CST);
     free(p);
+}
+
+static void arm(struct fail_mem *f, size_t fail_at)
+{
+    f->mem = (barid_mem){fail_malloc, fail_realloc, fail_free, f};
+    f->count = 0;
+    f->fail_at = fail_at;
+    f->failed = false;
+    f->live = 0;
 }
 
 void fail_mem_init(struct fail_mem *f, size_t fail_at)
 {
-    *f = (struct fail_mem){
-        .mem = {fail_malloc, fail_realloc, fail_free, f},
-        .fail_at = fail_at,
-    };
+    *f = (struct fail_mem){.settle = 0};
+    arm(f, fail_at);
+}
+
+static void check_run(const struct fail_mem *f)
+{
+    if (f->live == 0 && f->fail_at < RUNS_MAX)
+        return;
+    fprintf(stderr, "testing: allocation %zu of %zu failing: %ld blocks left behind\n",
+            f->fail_at, f->count, f->live);
+    abort();
+}
+
+bool fail_mem_next(struct fail_mem *f)
+{
+    bool first = f->fail_at == 0;
+
+    if (proof.pid == 0) {
+        proof.pid = getpid();
+        atexit(print_proof);
+    }
+    if (first) {
+        proof.begun++;
+        f->injected = 0;
+    } else {
+        check_run(f);
+        f->injected += f->failed;
+        f->clean = f->failed ? 0 : f->clean + 1;
+    }
+    if (f->clean > 0 && f->clean >= f->settle) {
+        proof.scenarios++;
+        proof.failures += f->injected;
+        *f = (struct fail_mem){.settle = f->settle, .injected = f->injected};
+        return false;
+    }
+    arm(f, f->fail_at + 1);
+    return true;
 }
 
 /* A helper that loses text would make a test pass for the wrong reason. */

@@ -5,7 +5,11 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <signal.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "base/mem.h"
 #include "base/slice.h"
@@ -36,6 +40,66 @@ static void test_nth_fails_alone(void **state)
     mem_free(&f.mem, b);
     mem_free(&f.mem, NULL);
     assert_int_equal(f.live, 0);
+}
+
+/* Three blocks, or fewer when one fails; leaves one behind when told so. */
+static void three_blocks(const barid_mem *mem, bool leaks)
+{
+    void *p[3];
+
+    for (size_t i = 0; i < 3; i++)
+        p[i] = mem_alloc(mem, 8);
+    for (size_t i = 0; i < (leaks ? 2 : 3); i++)
+        mem_free(mem, p[i]);
+}
+
+static void test_each_fails_once(void **state)
+{
+    struct fail_mem f = {.settle = 2};
+    size_t runs = 0, failed = 0;
+
+    (void)state;
+    for (int again = 0; again < 2; again++) {
+        while (fail_mem_next(&f)) {
+            three_blocks(&f.mem, false);
+            runs++;
+            failed += f.failed;
+        }
+        assert_int_equal(f.injected, 3);
+    }
+    assert_int_equal(failed, 6);
+    assert_int_equal(runs, 10); /* two clean ones end a loop */
+}
+
+/* What a run leaves behind ends the program, and nothing claims to be proved. */
+static void test_leak_is_noticed(void **state)
+{
+    char text[200] = "";
+    int ends[2], status;
+    pid_t pid;
+
+    (void)state;
+    assert_int_equal(pipe(ends), 0);
+    fflush(NULL);
+    pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        struct fail_mem f = {0};
+
+        signal(SIGABRT, SIG_DFL); /* the handler of cmocka would go on */
+        dup2(ends[1], 1);
+        dup2(ends[1], 2);
+        while (fail_mem_next(&f))
+            three_blocks(&f.mem, true);
+        _exit(0);
+    }
+    close(ends[1]);
+    assert_true(read(ends[0], text, sizeof(text) - 1) > 0);
+    close(ends[0]);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
+    assert_non_null(strstr(text, "allocation 1 of 3 failing: 1 blocks left behind"));
+    assert_null(strstr(text, "proof"));
 }
 
 struct cuts {
@@ -95,6 +159,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_nth_fails_alone),
+        cmocka_unit_test(test_each_fails_once),
+        cmocka_unit_test(test_leak_is_noticed),
         cmocka_unit_test(test_cuts_cover),
     };
 

@@ -1,7 +1,6 @@
 /*
  * Every scenario of the runtime with its n-th allocation failing, for all n. The runtime has no
- * allocator to inject, so the linker puts ours in front of malloc(3), for our own objects only
- * (--wrap, see meson.build).
+ * allocator to inject.
  */
 #include <stdarg.h>
 #include <stddef.h>
@@ -11,6 +10,7 @@
 
 #include <stdlib.h>
 
+#include "base/malloc_testing.h"
 #include "io/dns.h"
 #include "io/dns_testing.h"
 #include "io/endpoint.h"
@@ -19,41 +19,7 @@
 #include "io/pool.h"
 #include "io/tls_testing.h"
 
-void *__real_malloc(size_t n);
-void *__real_calloc(size_t n, size_t size);
-void *__real_realloc(void *p, size_t n);
-void *__wrap_malloc(size_t n);
-void *__wrap_calloc(size_t n, size_t size);
-void *__wrap_realloc(void *p, size_t n);
-
-/* Of the test's thread; others never fail. */
-static _Thread_local struct {
-    bool on, failed;
-    unsigned count, fail_at;
-} plan;
-
-static bool fails(void)
-{
-    if (!plan.on || ++plan.count != plan.fail_at)
-        return false;
-    plan.failed = true;
-    return true;
-}
-
-void *__wrap_malloc(size_t n)
-{
-    return fails() ? NULL : __real_malloc(n);
-}
-
-void *__wrap_calloc(size_t n, size_t size)
-{
-    return fails() ? NULL : __real_calloc(n, size);
-}
-
-void *__wrap_realloc(void *p, size_t n)
-{
-    return fails() ? NULL : __real_realloc(p, n);
-}
+static struct fail_mem mem;
 
 struct world {
     struct certs certs;
@@ -63,19 +29,14 @@ struct world {
 
 /* Runs the scenario with each of its allocations failing once, until it runs through whole.
  * Returns how many there are. */
-static unsigned each_failure(struct world *w, void (*scenario)(struct world *w))
+static size_t each_failure(struct world *w, void (*scenario)(struct world *w))
 {
-    for (unsigned n = 1;; n++) {
-        plan.on = true;
-        plan.failed = false;
-        plan.count = 0;
-        plan.fail_at = n;
+    while (fail_mem_next(&mem)) {
+        malloc_fails(&mem);
         scenario(w);
-        plan.on = false;
-        if (!plan.failed)
-            return n - 1;
-        assert_true(n < 1000);
+        malloc_fails(NULL);
     }
+    return mem.injected;
 }
 
 static int setup(void **state)
@@ -167,7 +128,7 @@ static void connections(struct world *w)
             TURN_UNTIL(loop, connected != NULL);
         turn_some(loop);
         /* one that was taken and could not be kept is closed */
-        assert_true(accepted != NULL || plan.failed);
+        assert_true(accepted != NULL || mem.failed);
     }
     stream_del(&accepted);
     stream_del(&connected);

@@ -156,15 +156,14 @@ static void test_random(void **state)
 
 static void test_no_memory(void **state)
 {
-    struct fail_mem f;
+    struct fail_mem f = {0};
 
     (void)state;
-    for (size_t n = 1;; n++) {
+    while (fail_mem_next(&f)) {
         struct arena arena;
         struct mail m;
         bool *hidden = NULL;
 
-        fail_mem_init(&f, n);
         arena_init(&arena, &f.mem, 0);
         if (mail_init(&m, &arena, NULL, 0) == 0 &&
             mail_set_header(&m, BARID_S("To: a@b, c@d\r\n"), true) == 0 &&
@@ -176,9 +175,6 @@ static void test_no_memory(void **state)
             assert_true(rc < 0 || (!hidden[0] && hidden[1]));
         }
         arena_deinit(&arena);
-        assert_int_equal(f.live, 0);
-        if (!f.failed)
-            break;
     }
 }
 

@@ -699,14 +699,13 @@ static void test_no_memory(void **state)
                                "  m:add_header('X-A', ('x'):rep(100) .. #a)\n"
                                "  return reject(550, '5.7.1', 'text')\n"
                                "end\n";
+    struct fail_mem fm = {0};
 
     (void)state;
-    for (size_t n = 1;; n++) {
-        struct fail_mem fm;
+    while (fail_mem_next(&fm)) {
         struct world w;
 
         world_init(&w);
-        fail_mem_init(&fm, n);
         w.mem = &fm.mem;
         int rc = world_load(&w, text);
         if (rc == 0) {
@@ -721,10 +720,6 @@ static void test_no_memory(void **state)
             assert_true(rc == BARID_ENOMEM || strstr(w.err.text, "not enough memory") != NULL);
         }
         world_deinit(&w);
-        assert_int_equal(fm.live, 0);
-        if (!fm.failed)
-            break;
-        assert_true(n < 100000);
     }
 }
 

@@ -40,7 +40,7 @@ struct fixture {
     struct policy_call *waiting;
     unsigned asked;
     bool stopped;
-    struct threads_mem mem;
+    struct fail_mem none, *mem;
     uint64_t id;
 };
 
@@ -80,7 +80,7 @@ static enum policy_outcome hook(void *user, struct policy_call *call)
         if (mail_add_row(call->mail, DISPOSITION_STORE, DISPOSITION_ONE, call->rcpt->index,
                          slice_str(f->store[i])) == 0)
             continue;
-        assert_true(f->mem.failed);
+        assert_true(f->mem->failed);
         call->verdict = (barid_verdict){.kind = BARID_TEMPFAIL, .code = 451};
         return POLICY_ANSWERED;
     }
@@ -154,7 +154,8 @@ static void set_up(struct fixture *f)
                                        NULL),
                      0);
     f->policy = new_policy(f->loop, f, 1);
-    threads_mem_init(&f->mem, 0);
+    fail_mem_init(&f->none, 0);
+    f->mem = &f->none;
     f->transport =
         (struct transport){.name = "fake", .kind = DISPOSITION_STORE, .deliver = deliver};
     f->transports[0] = &f->transport;
@@ -172,12 +173,12 @@ static void start(struct fixture *f, bool with_policy)
                               .retry = {60, 600, 4},
                               .rng = &f->rng.rng,
                               .policy = with_policy ? f->policy : NULL,
-                              .mem = &f->mem.mem};
+                              .mem = &f->mem->mem};
     struct err err = {0};
     int rc;
 
     while ((rc = queue_new(&f->queue, &o, &err)) != 0) {
-        assert_true(f->mem.failed);
+        assert_true(f->mem->failed);
         assert_int_equal(rc, BARID_ENOMEM);
         assert_string_equal(err.text, "queue: out of memory");
     }
@@ -199,7 +200,7 @@ static void tear_down(struct fixture *f)
     pool_del(&f->pool);
     f->spool->ops->close(f->spool);
     loop_del(&f->loop);
-    assert_int_equal(f->mem.live, 0);
+    assert_int_equal(f->mem->live, 0);
 }
 
 /* Turns until one attempt was recorded. */
@@ -447,27 +448,27 @@ static void test_policy_for_a_queue_without(void **state)
 /* Whatever allocation fails, the recipient is asked about in the end, and gets it once. */
 static void test_each_allocation_failing(void **state)
 {
+    struct fail_mem mem = {0};
     struct fixture f;
-    bool failed = true;
 
     (void)state;
-    for (size_t n = 1; failed; n++) {
+    while (fail_mem_next(&mem)) {
         set_up(&f);
+        f.mem = &mem;
         f.store[0] = "inbox";
-        threads_mem_init(&f.mem, n);
         start(&f, true);
         for (unsigned idle = 0; active(&f) > 0;) {
             struct queue_stats s;
 
             queue_stats(f.queue, &s);
-            loop_turn(f.loop, s.running > 0); /* the pool needs real time, a pause only the clock */
+            loop_turn(f.loop,
+                      s.running > 0); /* the pool needs real time, a pause only the clock */
             if (s.running > 0)
                 continue;
             assert_true(idle++ < 1000);
             clock_fake_advance(&f.clock, 1000);
         }
         assert_string_equal(f.targets, "inbox ");
-        failed = f.mem.failed;
         tear_down(&f);
     }
 }
@@ -475,9 +476,12 @@ static void test_each_allocation_failing(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_accepted_now),       cmocka_unit_test(test_answered_later),
-        cmocka_unit_test(test_put_off_again),      cmocka_unit_test(test_fates),
-        cmocka_unit_test(test_stop_while_waiting), cmocka_unit_test(test_hook_reads_the_body),
+        cmocka_unit_test(test_accepted_now),
+        cmocka_unit_test(test_answered_later),
+        cmocka_unit_test(test_put_off_again),
+        cmocka_unit_test(test_fates),
+        cmocka_unit_test(test_stop_while_waiting),
+        cmocka_unit_test(test_hook_reads_the_body),
         cmocka_unit_test(test_place_does_not_expand),
         cmocka_unit_test(test_new_version_is_asked),
         cmocka_unit_test(test_policy_for_a_queue_without),

@@ -123,7 +123,7 @@ struct fixture {
     struct transport *transports[2];
     struct rng_seeded rng;
     struct log_memory log;
-    struct threads_mem mem;
+    struct fail_mem mem;
     struct queue_options options;
     bool stopped;
 };
@@ -144,7 +144,7 @@ static void set_up(struct fixture *f, unsigned threads, size_t max_queued)
     assert_int_equal(spool_memory_open(&f->spool, &so, NULL), 0);
     rng_seeded_init(&f->rng, 1);
     log_memory_init(&f->log);
-    threads_mem_init(&f->mem, 0);
+    fail_mem_init(&f->mem, 0);
     pthread_mutex_init(&f->fake.lock, NULL);
     pthread_cond_init(&f->fake.cond, NULL);
     f->fake.t =
@@ -832,16 +832,16 @@ static void test_full_pool(void **state)
 static void test_each_allocation_failing(void **state)
 {
     struct fixture *f = *state;
-    bool failed = true;
+    struct fail_mem mem = {0};
 
-    tear_down(f);
-    for (size_t n = 1; failed; n++) {
+    while (fail_mem_next(&mem)) {
+        tear_down(f);
         set_up(f, 1, 100);
         post(f, 20, START);
         post(f, 1, START);
-        threads_mem_init(&f->mem, n);
+        f->options.mem = &mem.mem;
         while (queue_new(&f->queue, &f->options, NULL) != 0)
-            assert_true(f->mem.failed);
+            assert_true(mem.failed);
         for (unsigned turns = 0; messages(f) > 0; turns++) {
             assert_true(turns < 1000);
             UNTIL(f, stats(f).running == 0);
@@ -850,9 +850,7 @@ static void test_each_allocation_failing(void **state)
         }
         assert_int_equal(f->fake.n, 21);
         assert_int_equal(stats(f).held, 0);
-        failed = f->mem.failed;
-        if (failed)
-            tear_down(f);
+        stop(f);
     }
 }
 

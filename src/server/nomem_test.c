@@ -1,7 +1,6 @@
 /*
  * server/nomem_test.c: one whole delivery with the n-th allocation of the server failing, for
- * all n. The linker puts our allocator in front of malloc(3), for our own objects only (--wrap,
- * see meson.build). Whatever fails: no crash, no leak, and no 250 for a message that is not in
+ * all n. Whatever fails: no crash, no leak, and no 250 for a message that is not in
  * the spool.
  */
 #include <setjmp.h>
@@ -17,57 +16,21 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/malloc_testing.h"
 #include "server/server_testing.h"
 
-#define RUNS_MAX 2000 /* a delivery that needs more allocations is a mistake of its own */
-
-void *__real_malloc(size_t n);
-void *__real_calloc(size_t n, size_t size);
-void *__real_realloc(void *p, size_t n);
-void *__wrap_malloc(size_t n);
-void *__wrap_calloc(size_t n, size_t size);
-void *__wrap_realloc(void *p, size_t n);
-
-/* Of the loop's thread; others never fail. */
-static _Thread_local bool on;
-static unsigned count, fail_at;
-static bool failed;
-
-static bool fails(void)
-{
-    if (!on || ++count != fail_at)
-        return false;
-    failed = true;
-    return true;
-}
-
-void *__wrap_malloc(size_t n)
-{
-    return fails() ? NULL : __real_malloc(n);
-}
-
-void *__wrap_calloc(size_t n, size_t size)
-{
-    return fails() ? NULL : __real_calloc(n, size);
-}
-
-void *__wrap_realloc(void *p, size_t n)
-{
-    return fails() ? NULL : __real_realloc(p, n);
-}
+static struct fail_mem mem;
 
 static void begin_failing(struct fixture *f)
 {
     (void)f;
-    count = 0;
-    failed = false;
-    on = true;
+    malloc_fails(&mem); /* of the loop's thread; others never fail */
 }
 
 static void end_failing(struct fixture *f)
 {
     (void)f;
-    on = false;
+    malloc_fails(NULL);
 }
 
 struct scenario {
@@ -105,12 +68,10 @@ static size_t kept(const struct fixture *f)
 
 static void run(const struct scenario *sc)
 {
-    fail_at = 0;
-    do {
+    while (fail_mem_next(&mem)) {
         struct fixture *f = prepare();
         struct client c;
 
-        assert_true(++fail_at < RUNS_MAX);
         f->quiet = true;
         if (sc->set_up != NULL)
             sc->set_up(f);
@@ -121,10 +82,10 @@ static void run(const struct scenario *sc)
         if (strstr(c.in, "queued as") != NULL)
             assert_int_equal(kept(f), 1);
         else
-            assert_true(failed);
+            assert_true(mem.failed);
         stop(f);
-    } while (failed);
-    assert_true(fail_at > 10);
+    }
+    assert_true(mem.injected > 10);
 }
 
 static void all_wait(struct fixture *f)

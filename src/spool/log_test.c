@@ -15,6 +15,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/testing.h"
 #include "spool/disk_testing.h"
 #include "spool/spool_open.h"
 #include "spool/spool_testing.h"
@@ -164,38 +165,29 @@ static void stands_a_full_disk_at_every_call(void **state)
 
 static void stands_failing_allocations(void **state)
 {
-    size_t n = 1;
-    bool failed = true;
+    struct fail_mem mem = {.settle = 3}; /* threads make the count of a run differ a little */
 
     (void)state;
-    /* Threads make the count of a run differ a little: past the end three runs must see no
-     * failure. */
-    for (size_t quiet = 0; quiet < 3; n++) {
+    while (fail_mem_next(&mem)) {
         struct spool_log_options options;
         struct scene scene = {0};
-        struct threads_mem mem;
         struct spool *s;
         struct disk d;
 
         disk_init(&d);
-        threads_mem_init(&mem, n);
         options = small(&d);
         options.mem = &mem.mem;
         if (spool_log_open(&s, &options, NULL) == 0) {
             play(s, &scene);
-            check_scene(s, &(struct scene){0}, n);
+            check_scene(s, &(struct scene){0}, mem.fail_at);
             s->ops->close(s);
         }
-        failed = mem.failed;
-        quiet = failed ? 0 : quiet + 1;
-        if (mem.live != 0)
-            fail_msg("allocation %zu failing leaves %ld behind", n, mem.live);
         s = open_on(&d);
-        check_scene(s, &scene, n);
+        check_scene(s, &scene, mem.fail_at);
         s->ops->close(s);
         disk_deinit(&d);
     }
-    assert_true(n > 100);
+    assert_true(mem.injected > 100);
 }
 
 static void says_why_it_closed(void **state)

@@ -55,53 +55,6 @@ int waiter_wait(struct waiter *w)
     return err;
 }
 
-static bool fails_now(struct threads_mem *t)
-{
-    if (++t->count != t->fail_at)
-        return false;
-    t->failed = true;
-    return true;
-}
-
-static void *threads_realloc(void *old, size_t size, void *user)
-{
-    struct threads_mem *t = user;
-    void *p;
-
-    pthread_mutex_lock(&t->lock);
-    p = fails_now(t) ? NULL : realloc(old, size);
-    if (p != NULL && old == NULL)
-        t->live++;
-    pthread_mutex_unlock(&t->lock);
-    return p;
-}
-
-static void *threads_malloc(size_t size, void *user)
-{
-    return threads_realloc(NULL, size > 0 ? size : 1, user);
-}
-
-static void threads_free(void *p, void *user)
-{
-    struct threads_mem *t = user;
-
-    if (p == NULL)
-        return;
-    pthread_mutex_lock(&t->lock);
-    t->live--;
-    free(p);
-    pthread_mutex_unlock(&t->lock);
-}
-
-void threads_mem_init(struct threads_mem *t, size_t fail_at)
-{
-    *t = (struct threads_mem){
-        .mem = {threads_malloc, threads_realloc, threads_free, t},
-        .fail_at = fail_at,
-    };
-    pthread_mutex_init(&t->lock, NULL);
-}
-
 struct unit_state test_unit(int64_t due_us)
 {
     return (struct unit_state){.status = UNIT_PENDING, .due_us = due_us};

@@ -21,16 +21,6 @@ void waiter_deinit(struct waiter *w);
 void waiter_done(void *user, int err); /* a spool_done */
 int waiter_wait(struct waiter *w);     /* err of the last call, then ready for the next one */
 
-/* An allocator for several threads whose n-th allocation fails (1-based, once); 0 = never. */
-struct threads_mem {
-    barid_mem mem;
-    pthread_mutex_t lock;
-    size_t count, fail_at;
-    bool failed;
-    long live;
-};
-void threads_mem_init(struct threads_mem *t, size_t fail_at);
-
 struct unit_state test_unit(int64_t due_us);
 
 /* Puts a body of n octets that depend on seed, described by "meta-SEED" and "header-SEED". */
