@@ -248,12 +248,14 @@ static void encode_states(const struct units *units, struct unit_state *states,
     piece->rec.head_crc = crc32c(0, piece->units, piece->n_units);
 }
 
-/* All the memory that a change of n units may need. scratch has a place for each unit. */
+/* All the memory that a change of n units may need. scratch has a place for each unit; nothing
+ * is given on failure. */
 static int change_prepare(struct store *s, const struct log_entry *e, size_t n, spool_done done,
                           void *user, struct log_op **op_r, struct unit_state **scratch_r)
 {
     const struct units *units = &e->extra->units;
     size_t size = n * GROWTH_PER_CHANGE;
+    struct unit_state *scratch;
     struct log_op *op;
     int rc;
 
@@ -262,13 +264,14 @@ static int change_prepare(struct store *s, const struct log_entry *e, size_t n, 
     if ((rc = op_new(s, LOG_OP_STATE, 1, done, user, &op)) != 0)
         return rc;
     op->pieces[0].units = mem_alloc(s->mem, size > 0 ? size : 1);
-    *scratch_r = mem_array(s->mem, units->n > 0 ? units->n : 1, sizeof(**scratch_r));
-    if (op->pieces[0].units == NULL || *scratch_r == NULL) {
-        mem_free(s->mem, *scratch_r);
+    scratch = mem_array(s->mem, units->n > 0 ? units->n : 1, sizeof(*scratch));
+    if (op->pieces[0].units == NULL || scratch == NULL) {
+        mem_free(s->mem, scratch);
         op_del(s, op);
         return BARID_ENOMEM;
     }
     *op_r = op;
+    *scratch_r = scratch;
     return 0;
 }
 
