@@ -11,15 +11,18 @@ import unittest
 import harness
 from harness import DEADLINE, PASSWORDS, Raw, Tests, flat, has_ipv6, lf, stuffed, tls_context, without_trace
 
+# Named, as the users file of the tests has passwords and verifiers: what does not serve all is not offered by itself.
+EVERY = 'auth = "on", mechanisms = { "PLAIN", "LOGIN", "CRAM-MD5", "SCRAM-SHA-1", "SCRAM-SHA-256" }'
 POLICY = """
 tls { certificate = "@cert@", key = "@key@" }
 auth { users = "users" }
-listen { "127.0.0.1:@smtp@", tls = "starttls", auth = "on" }
-listen { "127.0.0.1:@tls@", tls = "implicit", auth = "on" }
+listen { "127.0.0.1:@smtp@", tls = "starttls", @every@ }
+listen { "127.0.0.1:@tls@", tls = "implicit", @every@ }
+listen { "127.0.0.1:@choice@", tls = "starttls", auth = "on" }
 listen { "127.0.0.1:@lmtp@", "unix:lmtp", protocol = "lmtp", tls = "none" }
 """ + ("""
-listen { "[::1]:@smtp6@", tls = "starttls", auth = "on" }
-listen { "[::1]:@tls6@", tls = "implicit", auth = "on" }
+listen { "[::1]:@smtp6@", tls = "starttls", @every@ }
+listen { "[::1]:@tls6@", tls = "implicit", @every@ }
 listen { "[::1]:@lmtp6@", protocol = "lmtp", tls = "none" }
 """ if has_ipv6() else "") + """
 function on.recipient(session, mail, rcpt)
@@ -28,6 +31,7 @@ function on.recipient(session, mail, rcpt)
   rcpt:store("%{domain}/%{user}")
 end
 """
+POLICY = POLICY.replace("@every@", EVERY)
 
 # What clients and servers like to spoil: leading dots, a From line, long lines, 8-bit text, trailing blanks, empty lines.
 BODY = ("Hello.\r\n.one dot\r\n..two dots\r\n.\r\n..\r\nFrom the start\r\n" + "x" * 900 + "\r\n"
@@ -221,6 +225,13 @@ class Authentication(WithDaemon):
                 job = Job(self.daemon, "verifier-%s@example.com" % mechanism.lower(), content_for("v@example.com"),
                           "starttls", mechanism=mechanism, user="bob")
                 self.arrives(job, "smtplib")
+
+    def test_what_is_offered_unasked_serves_all(self):
+        """curl takes the mechanism that it likes best and no other: bob has a verifier, though alice has a password."""
+        self.need("curl")
+        job = Job(self.daemon, "choice@example.com", content_for("choice@example.com"), "starttls", mechanism="*", user="bob")
+        job.port = self.daemon.port["choice"]
+        self.arrives(job, "curl")
 
     def test_no_plaintext_mechanism_in_the_clear(self):
         with self.daemon.connect() as c:

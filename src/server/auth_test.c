@@ -20,30 +20,83 @@
 #include "base/slice.h"
 #include "server/server_testing.h"
 
-/* plain has a password in the file, safe a verifier of the password "secret"; nobody is not
- * there. */
-static struct fixture *serve(void)
-{
-    struct fixture *f = prepare();
-    char path[] = "/tmp/barid-users-XXXXXX", text[BARID_VERIFIER_TEXT_MAX], all[1024];
-    struct err err = {0};
-    barid_verifier v;
-    int fd = mkstemp(path), n;
+enum { PLAIN = 1, SAFE = 2, SAFE_1 = 4 };
 
-    assert_int_equal(barid_verifier_make(&v, BARID_AUTH_SCRAM_SHA_256, BARID_S("secret"),
-                                         BARID_S("0123456789abcdef"),
+static void add_verifier(struct buf *text, const char *name, enum barid_auth_mechanism m)
+{
+    char secret[BARID_VERIFIER_TEXT_MAX];
+    barid_verifier v;
+
+    assert_int_equal(barid_verifier_make(&v, m, BARID_S("secret"), BARID_S("0123456789abcdef"),
                                          BARID_VERIFIER_ITERATIONS),
                      0);
-    barid_verifier_format(&v, text);
-    n = snprintf(all, sizeof(all), "plain:{PLAIN}secret\nsafe:%s\n", text);
-    assert_int_equal(write(fd, all, (size_t)n), n);
-    close(fd);
-    assert_int_equal(users_load(&f->users, path, &err, NULL), 0);
-    unlink(path);
+    barid_verifier_format(&v, secret);
+    assert_int_equal(buf_fmt(text, "%s:%s\n", name, secret), 0);
+}
+
+/* plain has a password in the file, safe and safe1 a verifier of the password "secret"; nobody
+ * is not there. mechanisms 0 = what the server chooses. */
+static struct fixture *serve_users(unsigned who, uint32_t mechanisms)
+{
+    struct fixture *f = prepare();
+    struct err err = {0};
+    struct buf text;
+
+    buf_init(&text, NULL, 0);
+    if ((who & SAFE) != 0)
+        add_verifier(&text, "safe", BARID_AUTH_SCRAM_SHA_256);
+    if ((who & PLAIN) != 0)
+        assert_int_equal(buf_str(&text, "plain:{PLAIN}secret\n"), 0);
+    if ((who & SAFE_1) != 0)
+        add_verifier(&text, "safe1", BARID_AUTH_SCRAM_SHA_1);
+    assert_int_equal(users_parse(&f->users, buf_slice(&text), "users", &err), 0);
+    buf_deinit(&text);
     f->listen.auth = LISTEN_AUTH_ON;
+    f->listen.mechanisms = mechanisms;
     f->listen.plain_auth_without_tls = true;
     start(f);
     return f;
+}
+
+static struct fixture *serve(void)
+{
+    return serve_users(PLAIN | SAFE, 0x3e);
+}
+
+/* A client that prefers a mechanism does not try another: none is offered that fails for a
+ * user, unless the listener names it. */
+static void test_offers_what_serves_all(void **state)
+{
+    static const struct {
+        unsigned who;
+        uint32_t mechanisms;
+        const char *offered;
+    } rows[] = {
+        {0, 0, "250-AUTH SCRAM-SHA-256 PLAIN LOGIN\r\n"},
+        {SAFE, 0, "250-AUTH SCRAM-SHA-256 PLAIN LOGIN\r\n"},
+        {PLAIN, 0, "250-AUTH SCRAM-SHA-256 SCRAM-SHA-1 CRAM-MD5 PLAIN LOGIN\r\n"},
+        {PLAIN | SAFE, 0, "250-AUTH SCRAM-SHA-256 PLAIN LOGIN\r\n"},
+        {PLAIN | SAFE_1, 0, "250-AUTH SCRAM-SHA-256 SCRAM-SHA-1 PLAIN LOGIN\r\n"},
+        {SAFE_1, 0, "250-AUTH SCRAM-SHA-256 SCRAM-SHA-1 PLAIN LOGIN\r\n"},
+        {PLAIN | SAFE, 1u << BARID_AUTH_CRAM_MD5, "250-AUTH CRAM-MD5\r\n"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+        struct fixture *f = serve_users(rows[i].who, rows[i].mechanisms);
+        struct client c;
+
+        dial(&c, f);
+        expect(&c, "220 ");
+        say(&c, "EHLO client.example\r\n", 21);
+        while (strstr(c.in, "250 ") == NULL)
+            assert_true(fill(&c));
+        if (strstr(c.in, rows[i].offered) == NULL)
+            fail_msg("row %zu: %s", i, c.in);
+        c.n = 0;
+        quit(&c);
+        stop(f);
+    }
 }
 
 static void auth(struct client *c, const char *mechanism, const char *message, size_t n,
@@ -170,6 +223,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_plain),
+        cmocka_unit_test(test_offers_what_serves_all),
         cmocka_unit_test(test_owner_kept),
         cmocka_unit_test(test_scram_shows_the_same_twice),
     };

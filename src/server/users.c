@@ -30,6 +30,7 @@ struct users {
     struct arena arena;
     struct map by_name;
     bool has_plaintext;
+    uint32_t all_can; /* bit (1 << enum barid_auth_mechanism); 0 = no users yet */
 };
 
 static int read_file(const char *file, struct buf *out, struct stat *st_r, struct err *err)
@@ -60,15 +61,21 @@ static int read_file(const char *file, struct buf *out, struct stat *st_r, struc
     return rc;
 }
 
-static int check_secret(barid_slice *secret, bool *plaintext_r)
+#define BIT(m)        (1u << (m))
+#define OF_PLAINTEXT (BIT(BARID_AUTH_CRAM_MD5) | BIT(BARID_AUTH_SCRAM_SHA_1) | BIT(BARID_AUTH_SCRAM_SHA_256))
+
+/* can_r: the mechanisms that do without a password on the wire and that this secret serves. */
+static int check_secret(barid_slice *secret, bool *plaintext_r, uint32_t *can_r)
 {
     *plaintext_r = slice_starts_nocase(*secret, plain_prefix);
     if (*plaintext_r) {
         *secret = slice_from(*secret, plain_prefix.n);
+        *can_r = OF_PLAINTEXT;
         return secret->n ? 0 : BARID_ESYNTAX;
     }
     barid_verifier v;
     int rc = barid_verifier_parse(*secret, &v);
+    *can_r = rc == 0 ? BIT(v.mechanism) : 0;
     mem_wipe(&v, sizeof v);
     return rc;
 }
@@ -79,9 +86,10 @@ static int add_line(struct users *u, barid_slice line, const char *file, size_t 
     barid_slice secret, name = slice_cut(line, ':', &secret);
     struct user_entry *e;
     bool plaintext;
+    uint32_t can;
     if (name.n == 0 || secret.n == 0)
         return err_set(err, BARID_ESYNTAX, "%s:%zu: not a line \"name:secret\"", file, number);
-    if (check_secret(&secret, &plaintext) < 0)
+    if (check_secret(&secret, &plaintext, &can) < 0)
         return err_set(
             err, BARID_ESYNTAX,
             "%s:%zu: secret of \"%.*s\" is neither a SCRAM verifier nor {PLAIN}password: "
@@ -94,6 +102,7 @@ static int add_line(struct users *u, barid_slice line, const char *file, size_t 
         return err_set(err, BARID_ENOMEM, "users file %s: out of memory", file);
     *e = (struct user_entry){.name = name, .secret = secret, .plaintext = plaintext};
     u->has_plaintext |= plaintext;
+    u->all_can = u->by_name.count == 1 ? can : u->all_can & can;
     return 0;
 }
 
@@ -201,6 +210,11 @@ void users_each(const struct users *u, void (*fn)(void *user, const struct user_
         if (!is_comment(line))
             fn(user, users_find(u, slice_cut(line, ':', &secret)));
     }
+}
+
+bool users_all_can(const struct users *u, enum barid_auth_mechanism mechanism)
+{
+    return u && (u->all_can & BIT(mechanism));
 }
 
 bool users_has_plaintext(const struct users *u)
@@ -315,13 +329,14 @@ int users_set(const char *file, barid_slice name, barid_slice secret, struct err
 {
     barid_slice checked = secret;
     bool plaintext;
+    uint32_t can;
     if (name.n == 0 || slice_find(name, ':') < name.n || slice_find(name, '\n') < name.n ||
         name.p[0] == '#' || !slice_eq(slice_trim(name), name))
         return err_set(
             err, BARID_ESYNTAX,
             "a user name is not empty and has no ':', line end, leading '#' or outer space");
     if (slice_find(secret, '\n') < secret.n || slice_find(secret, '\r') < secret.n ||
-        check_secret(&checked, &plaintext) < 0 || !slice_eq(slice_trim(secret), secret))
+        check_secret(&checked, &plaintext, &can) < 0 || !slice_eq(slice_trim(secret), secret))
         return err_set(
             err, BARID_ESYNTAX,
             "the secret of %.*s is neither a SCRAM verifier nor {PLAIN}password on one line",

@@ -6,6 +6,7 @@
 #ifndef SERVER_USERS_H
 #define SERVER_USERS_H
 
+#include "barid/event.h"
 #include "base/err.h"
 
 struct users;
@@ -23,6 +24,9 @@ void users_unref(struct users **u);
 const struct user_entry *users_find(const struct users *u,
                                     barid_slice name); /* NULL = unknown */
 bool users_has_plaintext(const struct users *u);
+/* Whether there are users, and every one can log in by the mechanism, which passes no password:
+ * with a password in the file, or a verifier of just that mechanism. */
+bool users_all_can(const struct users *u, enum barid_auth_mechanism mechanism);
 /* In the order of the file. */
 void users_each(const struct users *u, void (*fn)(void *user, const struct user_entry *entry), void *user);
 

@@ -28,6 +28,7 @@ static void check_entry(void *user, const struct user_entry *e)
     must(slice_find(e->name, ':') == e->name.n && slice_find(e->name, '\n') == e->name.n);
     must(users_find(seen->users, e->name) == e);
     must(e->plaintext || barid_verifier_parse(e->secret, &v) == 0);
+    must(e->plaintext || !users_all_can(seen->users, BARID_AUTH_CRAM_MD5));
     seen->plaintext |= e->plaintext;
 }
 

@@ -17,16 +17,18 @@
 
 #define MECHANISM(m) (1u << (m))
 
-/* CRAM-MD5 and SCRAM-SHA-1 need the password itself: offered only where the users file has
- * some. */
+/* CRAM-MD5 needs the password itself, SCRAM-SHA-1 that or its own verifier: offered only where
+ * that serves every user, as a client that prefers one of them does not try another. */
 static uint32_t usable_mechanisms(const struct config_listen *l, const struct users *users)
 {
     if (l->mechanisms)
         return l->mechanisms;
     uint32_t m = MECHANISM(BARID_AUTH_PLAIN) | MECHANISM(BARID_AUTH_LOGIN) |
                  MECHANISM(BARID_AUTH_SCRAM_SHA_256);
-    if (users_has_plaintext(users))
-        m |= MECHANISM(BARID_AUTH_CRAM_MD5) | MECHANISM(BARID_AUTH_SCRAM_SHA_1);
+    if (users_all_can(users, BARID_AUTH_CRAM_MD5))
+        m |= MECHANISM(BARID_AUTH_CRAM_MD5);
+    if (users_all_can(users, BARID_AUTH_SCRAM_SHA_1))
+        m |= MECHANISM(BARID_AUTH_SCRAM_SHA_1);
     return m;
 }
 
