@@ -189,6 +189,7 @@ BARID_API barid_slice barid_session_user(const barid_session *s);            /* 
 BARID_API enum barid_auth_mechanism barid_session_mechanism(const barid_session *s);
 BARID_API size_t barid_session_commands(const barid_session *s);             /* so far */
 BARID_API size_t barid_session_errors(const barid_session *s);
+BARID_API size_t barid_session_auth_failures(const barid_session *s);        /* credentials that were wrong */
 
 #ifdef __cplusplus
 }

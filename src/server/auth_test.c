@@ -187,6 +187,30 @@ static void test_scram_shows_the_same_twice(void **state)
     stop(f);
 }
 
+/* How a SCRAM or CRAM-MD5 exchange ends is known to the session alone. */
+static void test_failures_are_counted(void **state)
+{
+    struct fixture *f = serve_users(PLAIN, 0);
+    struct server_stats stats;
+    struct client c;
+
+    (void)state;
+    greet(&c, f);
+    auth(&c, "PLAIN", "\0plain\0wrong", 12, "535 ");
+    exchange(&c, "AUTH CRAM-MD5", "334 ");
+    exchange(&c, "cGxhaW4gMDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=", "535 ");
+    quit(&c);
+    greet(&c, f);
+    auth(&c, "PLAIN", "\0plain\0secret", 13, "235 ");
+    quit(&c);
+    begin_stop(f);
+    await_stop(f);
+    server_stats(f->server, &stats);
+    assert_int_equal(stats.auth_failed, 2);
+    assert_int_equal(stats.auth_ok, 1);
+    finish(f);
+}
+
 /* Changing a user leaves the file to whom it belonged; only root can try another's. */
 static void test_owner_kept(void **state)
 {
@@ -224,6 +248,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_plain),
         cmocka_unit_test(test_offers_what_serves_all),
+        cmocka_unit_test(test_failures_are_counted),
         cmocka_unit_test(test_owner_kept),
         cmocka_unit_test(test_scram_shows_the_same_twice),
     };

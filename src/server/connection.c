@@ -53,10 +53,8 @@ void connection_answer(struct connection *c, const barid_verdict *verdict)
     const struct log *log = c->server->o.log;
     char id[SESSION_ID_SIZE];
     memcpy(id, c->facts.id, sizeof id);
-    if (kind == BARID_REJECT)
-        server_count(event == BARID_EVENT_AUTH ? &c->server->count.auth_failed
-                                               : &c->server->count.refused,
-                     1);
+    if (kind == BARID_REJECT && event != BARID_EVENT_AUTH) /* see on_closed */
+        server_count(&c->server->count.refused, 1);
     else if (kind == BARID_TEMPFAIL)
         server_count(&c->server->count.tempfailed, 1);
     /* A wrong answer is a 451 by the session's own rule; it is logged because it is a bug of
@@ -130,8 +128,10 @@ static void on_closed(struct driver *d)
     c->gone = true;
     session_log_end(c);
     server_count(&s->count.bytes_in, d->bytes_in);
+    /* Only the session knows how a SCRAM or CRAM-MD5 exchange ended. */
     if (barid_session_user(d->session).n)
         server_count(&s->count.auth_ok, 1);
+    server_count(&s->count.auth_failed, barid_session_auth_failures(d->session));
     connection_settle(c);
 }
 

@@ -142,6 +142,11 @@ size_t barid_session_commands(const barid_session *s)
     return s->commands;
 }
 
+size_t barid_session_auth_failures(const barid_session *s)
+{
+    return s->auth_failures;
+}
+
 size_t barid_session_errors(const barid_session *s)
 {
     return s->errors;
