@@ -1,5 +1,5 @@
 /*
- * message/mime_scan.c: the pre-scan that bounds size, depth and number of parts.
+ * message/mime_scan.c: the pre-scan that bounds size, lines, depth and number of parts.
  *
  * States: HEADER (at the start, after a delimiter line, and after a message/rfc822 header) and
  * BODY. A blank line ends HEADER: a multipart opens its boundary, an embedded message is a
@@ -192,6 +192,7 @@ int mime_scan(barid_slice message, struct mime_counts *counts_r, struct err *err
 {
     struct scan s = {.counts = counts_r, .err = err};
     barid_slice rest = message;
+    size_t lines = 0;
     int rc;
 
     *counts_r = (struct mime_counts){.parts = 0};
@@ -203,6 +204,9 @@ int mime_scan(barid_slice message, struct mime_counts *counts_r, struct err *err
         barid_slice line = slice_head(rest, n);
 
         rest = slice_from(rest, n + 1);
+        if (++lines > MIME_LINES_MAX)
+            return err_set(err, BARID_ELIMIT, "a message of more than %d lines",
+                           MIME_LINES_MAX);
         rc = take_line(&s, line, rest.p);
     }
     return rc;

@@ -307,6 +307,27 @@ static void test_too_large(void **state)
     free(text);
 }
 
+/* Short lines cost the most time for their octets. */
+static void test_many_lines(void **state)
+{
+    const size_t n = 3, size = 1 + MIME_LINES_MAX * n; /* the first line ends the header */
+    char *text = malloc(size);
+    struct mime *m = NULL;
+    struct err err = {0};
+
+    (void)state;
+    assert_non_null(text);
+    text[0] = '\n';
+    for (size_t at = 1; at < size; at += n)
+        memcpy(text + at, "--\n", n);
+    assert_int_equal(mime_parse(&m, slice_of(text, size - n), &err), 0);
+    mime_del(&m);
+    assert_int_equal(mime_parse(&m, slice_of(text, size), &err), BARID_ELIMIT);
+    assert_string_equal(err.text, "a message of more than 2000000 lines");
+    assert_null(m);
+    free(text);
+}
+
 static void test_scan_follows_the_structure(void **state)
 {
     static const struct {
@@ -363,9 +384,13 @@ static void test_no_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_tree),         cmocka_unit_test(test_charsets),
-        cmocka_unit_test(test_odd_messages), cmocka_unit_test(test_limits),
-        cmocka_unit_test(test_too_large),    cmocka_unit_test(test_scan_follows_the_structure),
+        cmocka_unit_test(test_tree),
+        cmocka_unit_test(test_charsets),
+        cmocka_unit_test(test_odd_messages),
+        cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_too_large),
+        cmocka_unit_test(test_many_lines),
+        cmocka_unit_test(test_scan_follows_the_structure),
         cmocka_unit_test(test_no_memory),
     };
 

@@ -75,7 +75,8 @@ static void push_part(lua_State *L, const struct mime_part *p, int tree)
 
 /*** @method mail:mime()
  * The mail as a tree of MIME parts; made once per mail. From `on.message` on. At most 64 MiB,
- * 1000 parts, 50 deep.
+ * 2,000,000 lines, 1000 parts, 50 deep; more is an error, which `pcall` catches: the mail itself
+ * may be larger.
  * @return {part} the root
  */
 int mail_mime(lua_State *L)
