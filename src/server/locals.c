@@ -52,11 +52,53 @@ struct expansion {
     const struct locals *l;
     struct arena *arena;
     struct mailbox *out;
-    size_t n, cap;
+    size_t n, cap, visits;
+    uint32_t *slots; /* place in out + 1 by hash, 0 = free; twice as many as cap, a power of two */
 };
 
 /* Most aliases lead to a few: room for all targets would fill a transaction's memory soon. */
 #define EXPANSION_FIRST 4
+/* So many are compared one by one: sooner done than hashing them. */
+#define EXPANSION_FEW 16
+
+/* The same for what mailbox_same takes for one: `domain` is in lower case already. */
+static uint64_t hash_of(const struct expansion *x, const struct mailbox *box)
+{
+    barid_slice local = box->local;
+    if (slice_eq_nocase(local, BARID_S("postmaster")))
+        local = BARID_S("postmaster");
+    return siphash(x->l->aliases.seed, local) + 31 * siphash(x->l->aliases.seed, box->domain);
+}
+
+/* The slot where box is, or the free one where it belongs. */
+static uint32_t *slot_of(const struct expansion *x, const struct mailbox *box)
+{
+    const size_t mask = x->cap * 2 - 1;
+    size_t i = hash_of(x, box) & mask;
+    while (x->slots[i] && !mailbox_same(&x->out[x->slots[i] - 1], box))
+        i = (i + 1) & mask;
+    return &x->slots[i];
+}
+
+static bool is_known(const struct expansion *x, const struct mailbox *box)
+{
+    if (x->slots)
+        return *slot_of(x, box) != 0;
+    for (size_t i = 0; i < x->n; i++)
+        if (mailbox_same(&x->out[i], box))
+            return true;
+    return false;
+}
+
+static int make_slots(struct expansion *x)
+{
+    if (x->cap <= EXPANSION_FEW)
+        return 0;
+    x->slots = arena_alloc(x->arena, x->cap * 2 * sizeof *x->slots);
+    for (size_t i = 0; x->slots && i < x->n; i++)
+        *slot_of(x, &x->out[i]) = (uint32_t)i + 1;
+    return x->slots ? 0 : BARID_ENOMEM;
+}
 
 static int grow(struct expansion *x)
 {
@@ -68,7 +110,7 @@ static int grow(struct expansion *x)
         memcpy(out, x->out, x->n * sizeof *out);
     x->out = out;
     x->cap = cap;
-    return 0;
+    return make_slots(x);
 }
 
 static const struct config_alias *find(const struct locals *l, barid_slice local,
@@ -96,13 +138,14 @@ static const struct config_alias *alias_of(const struct locals *l, const struct 
 
 static int add(struct expansion *x, const struct mailbox *box)
 {
-    for (size_t i = 0; i < x->n; i++)
-        if (mailbox_same(&x->out[i], box))
-            return 0;
+    if (is_known(x, box))
+        return 0;
     if (x->n == LOCALS_ALIAS_TARGETS)
         return BARID_ELIMIT;
     if (x->n == x->cap && grow(x) < 0)
         return BARID_ENOMEM;
+    if (x->slots)
+        *slot_of(x, box) = (uint32_t)x->n + 1;
     x->out[x->n++] = *box;
     return 0;
 }
@@ -123,7 +166,9 @@ static int expand(struct expansion *x, const struct mailbox *box,
     path[depth] = a;
     for (size_t i = 0; i < a->n; i++) {
         struct mailbox next;
-        int rc = mailbox_from_text(&next, x->arena, slice_str(a->targets[i]),
+        int rc = ++x->visits > LOCALS_ALIAS_VISITS ? BARID_ELIMIT : 0;
+        if (rc == 0)
+            rc = mailbox_from_text(&next, x->arena, slice_str(a->targets[i]),
                                    x->l->config->subaddress);
         if (rc == 0)
             rc = expand(x, &next, path, depth + 1);

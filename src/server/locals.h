@@ -11,6 +11,9 @@
 
 #define LOCALS_ALIAS_DEPTH   10   /* alias to alias: deeper is a mistake or a loop */
 #define LOCALS_ALIAS_TARGETS 1000 /* mailboxes that one RCPT may become */
+#define LOCALS_ALIAS_VISITS                                                                    \
+    10000 /* targets looked at on the way there: aliases that name the same ones again and again  \
+             multiply with every step */
 
 struct locals {
     const struct config *config;
@@ -28,7 +31,7 @@ bool locals_has(const struct locals *l, const struct mailbox *box);
 /*
  * Where mail for box goes: itself when no alias names it. First user+tag@domain, then
  * user@domain, then @domain (unless the address was reached from there already: a catch-all may
- * lead into its own domain). Array in arena. 0, BARID_ENOMEM, BARID_ELIMIT (depth or number),
+ * lead into its own domain). Array in arena. 0, BARID_ENOMEM, BARID_ELIMIT (depth, number, visits),
  * BARID_ESYNTAX (a target that is no address).
  */
 int locals_expand(const struct locals *l, const struct mailbox *box, struct arena *arena,
