@@ -1,10 +1,9 @@
-/* io/endpoint.c: addresses as text, as struct sockaddr and as barid_endpoint. Pure but for
+/* io/endpoint.c: addresses from text, and to and from struct sockaddr. Pure but for
  * inet_pton(3). */
 #include "io/endpoint.h"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
-#include <stdio.h>
 #include <sys/un.h>
 
 #include "base/slice.h"
@@ -42,31 +41,6 @@ int endpoint_parse(barid_slice text, barid_endpoint *e_r)
         return BARID_ESYNTAX;
     e_r->port = (uint16_t)port;
     return 0;
-}
-
-void endpoint_format_address(const barid_endpoint *e, char *out, size_t n)
-{
-    char z[INET6_ADDRSTRLEN];
-
-    if (e->family == BARID_FAMILY_IPV4)
-        snprintf(out, n, "%s", inet_ntop(AF_INET, e->addr, z, sizeof(z)));
-    else if (e->family == BARID_FAMILY_IPV6)
-        snprintf(out, n, "%s", inet_ntop(AF_INET6, e->addr, z, sizeof(z)));
-    else
-        snprintf(out, n, "%s", e->family == BARID_FAMILY_UNIX ? "unix" : "none");
-}
-
-void endpoint_format(const barid_endpoint *e, char *out, size_t n)
-{
-    char z[INET6_ADDRSTRLEN];
-
-    endpoint_format_address(e, z, sizeof(z));
-    if (e->family == BARID_FAMILY_IPV4)
-        snprintf(out, n, "%s:%u", z, (unsigned)e->port);
-    else if (e->family == BARID_FAMILY_IPV6)
-        snprintf(out, n, "[%s]:%u", z, (unsigned)e->port);
-    else
-        snprintf(out, n, "%s", z);
 }
 
 socklen_t endpoint_to_sockaddr(const barid_endpoint *e, struct sockaddr_storage *sa_r)

@@ -56,10 +56,13 @@ int listen_address_parse(barid_slice text, struct listen_address *address_r, str
 
 void listen_address_format(const struct listen_address *a, char *out, size_t n)
 {
+    char text[ENDPOINT_SIZE];
+
+    endpoint_format(&a->endpoint, text);
     if (a->endpoint.family == BARID_FAMILY_UNIX)
         snprintf(out, n, "unix:%s", a->path);
     else if (a->any)
         snprintf(out, n, "*:%u", (unsigned)a->endpoint.port);
     else
-        endpoint_format(&a->endpoint, out, n);
+        snprintf(out, n, "%s", text);
 }

@@ -175,7 +175,7 @@ static void test_reuseport_and_in_use(void **state)
     int fd;
 
     listener_local(l, &at);
-    endpoint_format(&at, text, sizeof(text));
+    endpoint_format(&at, text);
     fd = bind_text(text, &err);
     assert_true(fd >= 0);
     close(fd);

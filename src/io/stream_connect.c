@@ -92,7 +92,7 @@ static int bind_source(int fd, const barid_endpoint *from, struct err *err)
     char text[ENDPOINT_SIZE];
     int on = 1;
 
-    endpoint_format(from, text, sizeof(text));
+    endpoint_format(from, text);
     /* Without it each source address has one range of ports for all destinations together. */
     if (from->port == 0)
         setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof(on));
@@ -147,7 +147,7 @@ int stream_connect(struct loop *loop, const barid_endpoint *to, const char *unix
     if (unix_path != NULL)
         snprintf(c->name, sizeof(c->name), "%s", unix_path);
     else
-        endpoint_format(to, c->name, sizeof(c->name));
+        endpoint_format(to, c->name);
     if (n == 0)
         rc = err_set(err, BARID_ESYNTAX,
                      "connect to %s: not an address that can be connected to", c->name);

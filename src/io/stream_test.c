@@ -412,7 +412,7 @@ static void test_connect_refused(void **state)
     TURN_UNTIL(loop, c.done > 0);
     assert_null(c.s);
     assert_int_equal(c.err.code, BARID_EIO);
-    endpoint_format(&to, name, sizeof(name));
+    endpoint_format(&to, name);
     assert_non_null(strstr(c.err.text, name));
     assert_non_null(strstr(c.err.text, "refused"));
     close(fd);

@@ -5,6 +5,7 @@
 #define MESSAGE_FACTS_H
 
 #include "barid/session.h"
+#include "base/endpoint.h"
 
 #define SESSION_ID_SIZE 17 /* 16 hex digits and NUL */
 
@@ -27,9 +28,6 @@ struct session_facts {
     int64_t started_us;
 };
 
-/* "192.0.2.1", "2001:db8::1", "unix"; out holds ENDPOINT_TEXT_SIZE. */
-#define ENDPOINT_TEXT_SIZE 48
-void endpoint_text(const barid_endpoint *e, char *out);
 /* RFC 3848 and RFC 6531: "SMTP", "ESMTP", "ESMTPS", "ESMTPSA", "ESMTPA", "LMTP...", "UTF8SMTP..." . Static. */
 const char *facts_with_protocol(const struct session_facts *f, bool utf8);
 
