@@ -304,6 +304,32 @@ class Lmtp(WithDaemon):
             self.assertEqual(c.code(), 550)
 
 
+class SlowLogin(Tests):
+    """Passwords are hashed by threads of their own."""
+
+    # A verifier of nobody's password, as expensive as one may be: some seconds.
+    POLICY = """
+pool_threads(1)
+listen { "127.0.0.1:@smtp@", auth = "on", plain_auth_without_tls = true }
+function on.auth()
+  log.info("hashing begins")
+  return accept { verifier = "SCRAM-SHA-256$10000000:%s$%s:%s" }
+end
+""" % ("A" * 22 + "==", "A" * 43 + "=", "A" * 43 + "=") + harness.STORE
+
+    def test_no_delivery_waits_for_it(self):
+        with self.daemon.connect() as slow:
+            slow.hello()
+            slow.send("AUTH PLAIN AGEAYg==\r\n")
+            self.daemon.wait_log({"what": "hashing begins"})
+            self.sends(["user@example.com"])
+            self.daemon.wait_box("example.com/user")
+            slow.socket.setblocking(False)
+            self.assertRaises(BlockingIOError, slow.socket.recv, 1)
+            slow.socket.settimeout(DEADLINE)
+            self.assertEqual(slow.code(), 535)
+
+
 def add_delivery(client, mode, v6):
     name = "%s_%s_%s" % (client, mode, "ipv6" if v6 else "ipv4")
 

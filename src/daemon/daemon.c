@@ -244,10 +244,11 @@ static int enter_sandbox(struct daemon *d)
 
 static int start_threads(struct daemon *d)
 {
+    const unsigned n = d->version->config->pool_threads;
     struct err err = {0};
 
-    if (log_sink_start(d->sink, &err) < 0 ||
-        pool_new(&d->pool, d->version->config->pool_threads, DAEMON_POOL_QUEUE, &err) < 0)
+    if (log_sink_start(d->sink, &err) < 0 || pool_new(&d->logins, n, DAEMON_POOL_QUEUE, &err) < 0 ||
+        pool_new(&d->deliveries, n, DAEMON_POOL_QUEUE, &err) < 0)
         return fail(EX_OSERR, "%s", err.text);
     return EX_OK;
 }
@@ -297,7 +298,7 @@ static struct queue_retry retry_of(const struct config *c)
 static int make_queue(struct daemon *d)
 {
     const struct config *c = d->version->config;
-    struct queue_options o = {.loop = d->loop, .pool = d->pool, .spool = d->spool, .transports = d->transports,
+    struct queue_options o = {.loop = d->loop, .pool = d->deliveries, .spool = d->spool, .transports = d->transports,
                               .retry = retry_of(c), .rng = d->rng, .log = d->log};
     const struct maildir_options maildir = {.root = c->maildir_root, .hostname = slice_str(c->hostname), .log = d->log};
     const struct archive_options archive = {.root = c->archive_root, .log = d->log};
@@ -334,7 +335,7 @@ static void control_stop(void *user)
 static int make_control(struct daemon *d)
 {
     static const struct control_ops ops = {.status = daemon_status, .reload = control_reload, .stop = control_stop};
-    struct control_options o = {.loop = d->loop, .pool = d->pool, .spool = d->spool, .ops = &ops, .user = d, .log = d->log};
+    struct control_options o = {.loop = d->loop, .pool = d->deliveries, .spool = d->spool, .ops = &ops, .user = d, .log = d->log};
     struct err err = {0};
     int fd = d->control_fd;
 
@@ -346,7 +347,7 @@ static int make_control(struct daemon *d)
 
 static int make_workers(struct daemon *d)
 {
-    const struct worker_services services = {.pool = d->pool, .spool = d->spool, .admission = d->admission,
+    const struct worker_services services = {.pool = d->logins, .spool = d->spool, .admission = d->admission,
                                              .shared = d->shared, .clock = d->clock, .rng = d->rng, .log = d->log,
                                              .auth_seed = d->auth_seed};
     struct err err = {0};
@@ -561,7 +562,8 @@ static void clean_up(struct daemon *d)
         worker_del(&d->workers[i]);
     mem_free(NULL, d->workers);
     control_del(&d->control);
-    pool_del(&d->pool); /* finishes its jobs, which may still read the spool */
+    pool_del(&d->logins);
+    pool_del(&d->deliveries); /* finishes its jobs, which may still read the spool */
     if (d->queue_stopped)
         run_what_was_posted(d);
     queue_del(&d->queue);

@@ -15,7 +15,7 @@
 #include "daemon/worker.h"
 #include "queue/queue.h"
 
-/* Jobs waiting for the pool: above it logins are asked to come back and deliveries wait for their next turn. */
+/* Jobs waiting for a pool: above it logins are asked to come back and deliveries wait for their next turn. */
 #define DAEMON_POOL_QUEUE 4096
 #define DAEMON_WORKERS_MAX 256
 
@@ -38,7 +38,7 @@ struct daemon {
 
     struct sandbox *sandbox; /* NULL = declared off */
     struct loop *loop;
-    struct pool *pool;
+    struct pool *logins, *deliveries; /* two, so that neither waits behind thousands of the other */
     struct spool *spool;
     struct admission *admission;
     struct shared *shared;

@@ -57,7 +57,7 @@ int queue_policy_new(struct policy **p_r, struct daemon *d, struct generation *v
     if (rc == 0) {
         struct policy_services ps = {.loop = d->loop,
                                      .dns = q->dns,
-                                     .pool = d->pool,
+                                     .pool = d->deliveries,
                                      .shared = d->shared,
                                      .log = d->log,
                                      .config = c};

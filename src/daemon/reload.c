@@ -82,7 +82,7 @@ static int prepare(struct daemon *d, struct generation **v_r, struct sockets *ad
 
     if (generation_load(v_r, d->options->config_file, d->last_number + 1, &report) != EX_OK)
         return err->code != 0 ? err->code : BARID_EIO;
-    if (daemon_try_policy(d->loop, d->pool, d->shared, *v_r, err) != EX_OK)
+    if (daemon_try_policy(d->loop, d->logins, d->shared, *v_r, err) != EX_OK)
         rc = err->code;
     else if ((*v_r)->config->n_listen == 0)
         rc = err_set(err, BARID_ESYNTAX, "%s: nothing to listen on", (*v_r)->config->file);

@@ -13,9 +13,6 @@
 
 #include "base/mem.h"
 
-/* More would only queue elsewhere: on the CPUs or the disk. */
-#define POOL_THREADS_MAX 64
-
 struct pool {
     pthread_mutex_t lock;
     pthread_cond_t filled; /* a job came, or stopping */

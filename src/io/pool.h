@@ -1,6 +1,6 @@
 /*
- * io/pool.h: threads for what blocks or computes long: password hashing, Maildir files. One
- * pool per process, several lanes would be several pools. A job's run executes on a pool
+ * io/pool.h: threads for what blocks or computes long: password hashing, Maildir files. First
+ * come, first served: what must not wait for one another has pools of its own. A job's run executes on a pool
  * thread, its done back on the loop that started it.
  */
 #ifndef IO_POOL_H
@@ -17,6 +17,9 @@ struct pool_job {
     struct pool_job *next;
     struct loop_task task;
 };
+
+/* More would only queue elsewhere: on the CPUs or the disk. */
+#define POOL_THREADS_MAX 64
 
 int pool_new(struct pool **pool_r, unsigned threads, size_t max_queued, struct err *err);
 /* 0, or BARID_EFULL (max_queued waiting): done is not called. */

@@ -120,6 +120,7 @@ static const struct {
      "it; tls = \"none\" turns it off)\n"
      "p.lua:1: listen: \"127.0.0.1:587\" offers AUTH, but there is neither auth { users = FILE "
      "} nor on.auth\n"},
+    {"pool_threads(65)", "p.lua:1: pool_threads: 65 is out of range, 1 to 64 is allowed\n"},
     {"listen { \"127.0.0.1:25\", limits = { drain_ms = 5, recipients = 7 } }",
      "p.lua:1: listen.limits.drain_ms: counts for the whole server: declare it in limits\n"},
     {"listen { \"127.0.0.1:25\", tls = \"none\", tls_required = true, limits = { lin = 1 } }",

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "io/pool.h"
 #include "policy/declare.h"
 
 #define AT(type, field) .offset = offsetof(type, field), .size = sizeof(((type *)0)->field)
@@ -249,8 +250,8 @@ const struct declaration declarations[] = {
      .value = {"workers", KEY_NUMBER, AT(struct config, workers), 0, 1024,
                .doc = "threads with a loop of their own; 0 = one per CPU"}},
     {"pool_threads", .usage = "pool_threads(8)",
-     .value = {"pool_threads", KEY_NUMBER, AT(struct config, pool_threads), 1, 1024,
-               .doc = "threads for what blocks: hashing, files"}},
+     .value = {"pool_threads", KEY_NUMBER, AT(struct config, pool_threads), 1, POOL_THREADS_MAX,
+               .doc = "threads for hashing of passwords, and as many for deliveries"}},
     {"user", .usage = "user \"barid\" or user { \"barid\", group = \"mail\" }",
      .read = declare_user,
      .value = {"user", .shown = "stay", .doc = "who to become after binding"}},
