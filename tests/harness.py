@@ -35,6 +35,9 @@ def sanitized():
     return b"__asan_init" in program or b"__tsan_init" in program
 
 
+REPORTS = []  # what sanitizers said in any daemon's log: a test program with some fails, whoever killed the daemon
+REPORT = re.compile(r"ThreadSanitizer|AddressSanitizer|LeakSanitizer|: runtime error: ")
+
 DEADLINE = 30.0  # seconds until a wait counts as a hang; nothing takes as long
 
 PASSWORDS = {"alice": "wonder land", "bob": "correct-horse", "carol": "p\u00e4ssword"}
@@ -225,6 +228,8 @@ class Barid:
                         record = json.loads(line)
                     except ValueError:
                         pass
+                if record is None and (REPORTS or REPORT.search(line)):
+                    REPORTS.append(line)
                 with self.changed:
                     self.lines.append(line)
                     if record is not None:
@@ -611,5 +616,9 @@ def main():
         suite.run(result)
     finally:
         forget_certificate()
+    if REPORTS:
+        result.n += 1
+        print("not ok %d - a sanitizer reports" % result.n)
+        print("".join("# " + line for line in REPORTS[:200]))
     print("1..%d" % result.n)
-    sys.exit(0 if result.wasSuccessful() else 1)
+    sys.exit(0 if result.wasSuccessful() and not REPORTS else 1)
