@@ -15,6 +15,7 @@ static _Thread_local struct fail_mem *failing;
 void malloc_fails(struct fail_mem *f)
 {
     failing = f;
+    fail_mem_uncounted();
 }
 
 static bool fails(void)

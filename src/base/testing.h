@@ -40,6 +40,8 @@ bool fail_mem_next(struct fail_mem *f);
 
 /* Counts an allocation; true: it is the one that fails. For other allocators than f->mem. */
 bool fail_mem_hit(struct fail_mem *f);
+/* Such an allocator does not know what is left behind: a sanitizer must. */
+void fail_mem_uncounted(void);
 
 /* A log that appends "LEVEL area what key=value ...\n" to text. */
 struct log_memory {

@@ -11,7 +11,6 @@
 #include "base/slice.h"
 #include "policy/policy_testing.h"
 
-#define FAILED "tempfail 451 4.3.0 Local policy error, try again later"
 
 /* A handler does what one letter says. */
 struct script {

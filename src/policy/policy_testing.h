@@ -12,8 +12,13 @@
 #include "policy/policy_lua.h"
 #include "policy/shared.h"
 
+/* What a hook that could not run answers. */
+#define FAILED         "tempfail 451 4.3.0 Local policy error, try again later"
+#define FAILED_CONNECT "tempfail 421 4.3.0 Local policy error, try again later"
+
 struct world {
     struct log_memory log;
+    bool quiet; /* no log: it needs memory itself */
     struct config *config;
     struct shared *shared;
     struct policy *policy;
@@ -37,6 +42,8 @@ int world_load(struct world *w, const char *text);
 void world_deinit(struct world *w);
 /* Ask; "waiting", or the answer as text: "reject 550 5.1.1 no such user". */
 const char *world_ask(struct world *w, enum barid_event_id event);
+/* Time passes and questions are answered until it is no longer waiting; then its answer. */
+const char *world_settle(struct world *w, const char *answer);
 /* The last answer as text. */
 const char *world_answer(struct world *w);
 bool world_logged(const struct world *w, const char *text);
