@@ -139,11 +139,22 @@ static void listener_free(struct callback_listener *l)
     mem_free(NULL, l);
 }
 
+/* A configuration that no session takes would close every connection without a word. */
+static int try_config(const barid_session_config *config, struct err *err)
+{
+    barid_session *session;
+    int rc = barid_session_new(&session, config, NULL, NULL, 0);
+    barid_session_del(&session);
+    return rc == BARID_EINVALID ? err_set(err, rc, "the session configuration is not valid") : rc;
+}
+
 static int open_listener(struct callback_listener *l, const char *address,
                          const barid_server_tls *tls, struct err *err)
 {
     struct listen_address a;
-    int rc = listen_address_parse(slice_str(address), &a, err);
+    int rc = try_config(&l->config, err);
+    if (rc == 0)
+        rc = listen_address_parse(slice_str(address), &a, err);
     if (rc == 0 && tls) {
         struct tls_server_options o = {.cert_file = tls->cert_file, .key_file = tls->key_file};
         rc = tls_server_new(&l->tls, &o, err);
@@ -157,6 +168,8 @@ int barid_server_listen(barid_server *s, const char *address,
                         char *error, size_t error_size)
 {
     struct err err = {0};
+    if (config->size < sizeof *config)
+        return report(&err, BARID_EINVALID, error, error_size);
     struct callback_listener *l = mem_zalloc(NULL, sizeof *l);
     if (!l)
         return report(&err, BARID_ENOMEM, error, error_size);
