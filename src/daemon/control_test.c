@@ -226,6 +226,9 @@ static void status_and_routes(void **state)
     scene_end(&s);
 }
 
+#define X64  "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
+#define LONG X64 X64 X64 X64 X64 X64 X64 X64 X64 X64 X64 X64 X64 X64 X64 X64 "x"
+
 static void wrong_requests(void **state)
 {
     static const struct {
@@ -245,6 +248,8 @@ static void wrong_requests(void **state)
         {"GET", "/v1/queue?older=-1", "bad_argument", 400},
         {"GET", "/v1/queue?after=x", "bad_argument", 400},
         {"GET", "/v1/status?x=1", "bad_argument", 400},
+        {"GET", "/v1/queue?a&b&c&d&e&f&g&h&i&j&k&l&m&n&o&p&q", "bad_argument", 400},
+        {"GET", "/v1/queue?sender=" LONG, "bad_argument", 400},
         {"GET", "/v1/queue/zzz", "bad_id", 400},
         {"GET", "/v1/queue/0000000000001", "no_such_message", 404},
     };

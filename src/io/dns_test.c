@@ -30,6 +30,24 @@ static struct dns *make(struct fixture *f, struct dns_options o)
     return dns;
 }
 
+/* Of one server more than is allowed. */
+static void test_many_servers(void **state)
+{
+    const char *servers[17];
+    struct dns_options o = {.servers = servers, .n_servers = 17};
+    struct fixture *f = *state;
+    struct err err = {0};
+    struct dns *dns;
+
+    for (size_t i = 0; i < 17; i++)
+        servers[i] = f->address;
+    assert_int_equal(dns_new(&dns, f->loop, &o, &err), BARID_ELIMIT);
+    assert_string_equal(err.text, "DNS: at most 16 servers");
+    o.n_servers = 16;
+    assert_int_equal(dns_new(&dns, f->loop, &o, &err), 0);
+    dns_del(&dns);
+}
+
 static int setup(void **state)
 {
     struct fixture *f = calloc(1, sizeof(*f));
@@ -326,10 +344,11 @@ int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
-        T(test_answers), T(test_cname),     T(test_truncated_goes_to_tcp),
-        T(test_timeout), T(test_bad_names), T(test_authenticated),
-        T(test_limit),   T(test_cancel),    T(test_delete),
-        T(test_many),    T(test_servers),   T(test_reverse_names),
+        T(test_answers),      T(test_cname),     T(test_truncated_goes_to_tcp),
+        T(test_timeout),      T(test_bad_names), T(test_authenticated),
+        T(test_limit),        T(test_cancel),    T(test_delete),
+        T(test_many),         T(test_servers),   T(test_reverse_names),
+        T(test_many_servers),
     };
 
     alarm(60);

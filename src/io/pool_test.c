@@ -109,7 +109,7 @@ static void test_refused(void **state)
 
     (void)state;
     assert_int_equal(pool_new(&pool, 0, 1, &err), BARID_EINVALID);
-    assert_int_equal(pool_new(&pool, 1000, 1, &err), BARID_EINVALID);
+    assert_int_equal(pool_new(&pool, POOL_THREADS_MAX + 1, 1, &err), BARID_EINVALID);
     assert_int_equal(pool_new(&pool, 1, 0, &err), BARID_EINVALID);
     assert_null(pool);
 }

@@ -154,6 +154,29 @@ static void test_random(void **state)
     }
 }
 
+/* A hundred comments in one another are passed over; behind more of them nothing is read. */
+static void test_nesting(void **state)
+{
+    (void)state;
+    for (size_t depth = 100; depth <= 101; depth++) {
+        struct arena arena;
+        struct mail m;
+        char block[300] = "To: ";
+        bool *hidden = NULL;
+
+        memset(block + 4, '(', depth);
+        memset(block + 4 + depth, ')', depth);
+        memcpy(block + 4 + 2 * depth, " a@b\r\n", 6);
+        arena_init(&arena, NULL, 0);
+        assert_int_equal(mail_init(&m, &arena, NULL, 0), 0);
+        assert_int_equal(mail_set_header(&m, slice_of(block, 4 + 2 * depth + 6), true), 0);
+        assert_non_null(test_rcpt(&m, "a@b"));
+        assert_int_equal(mail_hidden_rcpts(&m, &arena, &hidden), 0);
+        assert_int_equal(hidden[0], depth > 100);
+        arena_deinit(&arena);
+    }
+}
+
 static void test_no_memory(void **state)
 {
     struct fail_mem f = {0};
@@ -183,7 +206,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_rows),          cmocka_unit_test(test_original_and_duplicates),
         cmocka_unit_test(test_no_recipients), cmocka_unit_test(test_random),
-        cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_nesting),       cmocka_unit_test(test_no_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -236,6 +236,15 @@ static void test_limits(void **state)
         assert_int_equal(mail_exclude(&m, DISPOSITION_STORE, slice_str(target)), 0);
     }
     assert_int_equal(mail_exclude(&m, DISPOSITION_STORE, BARID_S("one more")), BARID_ELIMIT);
+    for (int i = 0; i < MAIL_ROWS_MAX; i++) {
+        snprintf(target, sizeof(target), "t%d", i);
+        assert_int_equal(mail_add_row(&m, DISPOSITION_STORE, DISPOSITION_ONE,
+                                      (size_t)(i % MAIL_RCPTS_MAX), slice_str(target)),
+                         0);
+    }
+    assert_int_equal(
+        mail_add_row(&m, DISPOSITION_STORE, DISPOSITION_ONE, 0, BARID_S("one more")),
+        BARID_ELIMIT);
     arena_deinit(&arena);
 }
 

@@ -328,6 +328,29 @@ static void test_many_lines(void **state)
     free(text);
 }
 
+/* A charset of one octet a character that UTF-8 needs three for. */
+static void test_text_grows(void **state)
+{
+    static const char header[] = "Content-Type: text/plain; charset=windows-1252\n\n";
+    const size_t size = (size_t)MIME_TEXT_MAX / 3 + 200000;
+    char *text = malloc(size);
+    struct mime *m = NULL;
+    barid_slice data;
+
+    (void)state;
+    assert_non_null(text);
+    memset(text, 0x80, size); /* the euro sign */
+    memcpy(text, header, sizeof(header) - 1);
+    for (size_t i = sizeof(header) + 1000; i < size; i += 1000)
+        text[i] = '\n';
+    assert_int_equal(mime_parse(&m, slice_of(text, size), NULL), 0);
+    assert_int_equal(mime_data(mime_root(m), true, &data), BARID_ELIMIT);
+    assert_int_equal(mime_data(mime_root(m), false, &data), 0);
+    assert_int_equal(data.n, size - (sizeof(header) - 1));
+    mime_del(&m);
+    free(text);
+}
+
 static void test_scan_follows_the_structure(void **state)
 {
     static const struct {
@@ -384,13 +407,10 @@ static void test_no_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_tree),
-        cmocka_unit_test(test_charsets),
-        cmocka_unit_test(test_odd_messages),
-        cmocka_unit_test(test_limits),
-        cmocka_unit_test(test_too_large),
-        cmocka_unit_test(test_many_lines),
-        cmocka_unit_test(test_scan_follows_the_structure),
+        cmocka_unit_test(test_tree),         cmocka_unit_test(test_charsets),
+        cmocka_unit_test(test_odd_messages), cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_too_large),    cmocka_unit_test(test_many_lines),
+        cmocka_unit_test(test_text_grows),   cmocka_unit_test(test_scan_follows_the_structure),
         cmocka_unit_test(test_no_memory),
     };
 

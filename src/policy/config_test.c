@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -120,6 +121,10 @@ static const struct {
      "it; tls = \"none\" turns it off)\n"
      "p.lua:1: listen: \"127.0.0.1:587\" offers AUTH, but there is neither auth { users = FILE "
      "} nor on.auth\n"},
+    {"local t = {} for i = 1, 1001 do t[i] = 'a@x.example' end aliases { ['b@x.example'] = t }",
+     "p.lua:1: aliases: \"b@x.example\" has more than 1000 targets\n"},
+    {"for i = 1, 257 do listen { '127.0.0.1:' .. i, tls = 'none' } end",
+     "p.lua:1: listen: more than 256 addresses\n"},
     {"pool_threads(65)", "p.lua:1: pool_threads: 65 is out of range, 1 to 64 is allowed\n"},
     {"listen { \"127.0.0.1:25\", limits = { drain_ms = 5, recipients = 7 } }",
      "p.lua:1: listen.limits.drain_ms: counts for the whole server: declare it in limits\n"},
@@ -208,6 +213,55 @@ static void test_mistakes(void **state)
         assert_null(c);
     }
     assert_int_equal(wrong, 0);
+}
+
+/* A file that is wrong everywhere is shown in part. */
+static void test_most_mistakes(void **state)
+{
+    static const char line[] = "nothing { 1 }\n";
+    static char text[300 * sizeof(line)];
+    struct config_report report = {.line = NULL};
+
+    (void)state;
+    for (int i = 0; i < 300; i++)
+        strcat(text, line);
+    assert_null(config_load_text("p.lua", slice_str(text), 0, &report));
+    assert_int_equal(report.errors, 200);
+}
+
+static void test_most_modules(void **state)
+{
+    struct config *c;
+    char path[100], name[32];
+    FILE *f;
+
+    (void)state;
+    snprintf(path, sizeof(path), "%s/many", dir);
+    mkdir(path, 0700);
+    for (int i = 1; i <= 201; i++) {
+        snprintf(name, sizeof(name), "many/m%d.lua", i);
+        put(name, "return 1\n");
+    }
+    assert_non_null(strstr(load("for i = 1, 201 do require('many.m' .. i) end\n", &c),
+                           "more than 200 modules"));
+    assert_null(c);
+    load("for i = 1, 200 do require('many.m' .. i) end\n", &c);
+    assert_non_null(c);
+    assert_int_equal(c->n_modules, 200);
+    config_del(&c);
+    /* one octet too long */
+    put("long.lua", "");
+    snprintf(path, sizeof(path), "%s/long.lua", dir);
+    f = fopen(path, "w");
+    for (int i = 0; i < (16 << 20) + 1; i++)
+        putc('\n', f);
+    assert_int_equal(fclose(f), 0);
+    assert_non_null(strstr(load("require 'long'\n", &c), "long"));
+    assert_null(c);
+    assert_int_equal(truncate(path, 15 << 20), 0);
+    load("require 'long'\n", &c);
+    assert_non_null(c);
+    config_del(&c);
 }
 
 static void test_missing(void **state)
@@ -359,29 +413,26 @@ static int setup(void **state)
     return mkdtemp(dir) != NULL ? 0 : -1;
 }
 
+static int remove_one(const char *path, const struct stat *st, int flag, struct FTW *ftw)
+{
+    (void)st;
+    (void)flag;
+    (void)ftw;
+    return remove(path);
+}
+
 static int teardown(void **state)
 {
-    static const char *const names[] = {"p.lua", "bad.lua",      "cert.pem", "key.pem",
-                                        "users", "mod/list.lua", NULL};
-    char file[100];
-
     (void)state;
-    for (size_t i = 0; names[i] != NULL; i++) {
-        snprintf(file, sizeof(file), "%s/%s", dir, names[i]);
-        unlink(file);
-    }
-    snprintf(file, sizeof(file), "%s/mod", dir);
-    rmdir(file);
-    return rmdir(dir);
+    return nftw(dir, remove_one, 8, FTW_DEPTH | FTW_PHYS);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_mistakes),
-        cmocka_unit_test(test_missing),
-        cmocka_unit_test(test_everything),
-        cmocka_unit_test(test_defaults),
+        cmocka_unit_test(test_mistakes),     cmocka_unit_test(test_most_mistakes),
+        cmocka_unit_test(test_most_modules), cmocka_unit_test(test_missing),
+        cmocka_unit_test(test_everything),   cmocka_unit_test(test_defaults),
     };
 
     return cmocka_run_group_tests_name("config", tests, setup, teardown);

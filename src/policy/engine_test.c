@@ -259,6 +259,18 @@ static const struct row budgets[] = {
      FAILED, "stopped"},
     {BARID_EVENT_RCPT, "function on.rcpt() return string.format('%99999d', 1) end", FAILED,
      "invalid conversion"},
+    {BARID_EVENT_RCPT,
+     "function on.rcpt() local t = {} for i = 1, 100001 do t[i] = 1 end table.sort(t) end",
+     FAILED, "100001 elements are too many (limit 100000)"},
+    {BARID_EVENT_RCPT, "function on.rcpt() shared.set(('x'):rep(1025), 1) end", FAILED, "1024"},
+    {BARID_EVENT_RCPT, "function on.rcpt() shared.set('x', ('x'):rep(65537)) end", FAILED,
+     "at most 65536 octets"},
+    {BARID_EVENT_RCPT,
+     "function on.rcpt() local t = {} for i = 1, 33 do t['k' .. i] = i end log.info('x', t) "
+     "end",
+     FAILED, "more than 32 fields"},
+    {BARID_EVENT_AUTH, "function on.auth() return accept { secret = ('x'):rep(1025) } end",
+     FAILED, "must have 1 to 1024 octets"},
 };
 
 static void world_for(struct world *w, const struct row *r, bool quiet)

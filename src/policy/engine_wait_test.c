@@ -5,7 +5,10 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <stdlib.h>
+
 #include "base/slice.h"
+#include "policy/engine.h"
 #include "policy/policy_testing.h"
 
 static const struct dns_record two[] = {{.type = DNS_A, .addr = {127, 0, 0, 2}},
@@ -124,12 +127,47 @@ static void test_many_wait(void **state)
     world_deinit(&w);
 }
 
+/* So many at once, and no more: the next hook could not run. */
+static void test_most_wait(void **state)
+{
+    struct policy_session **s = calloc(ENGINE_THREADS_MAX, sizeof(struct policy_session *));
+    struct policy_call *call = calloc(ENGINE_THREADS_MAX, sizeof(*call));
+    struct world w;
+
+    (void)state;
+    assert_true(s != NULL && call != NULL);
+    world_init(&w);
+    w.config->limits.lua_memory = 300u << 20;
+    assert_int_equal(world_load(&w, "function on.connect(s) dns.a('x') return accept() end"),
+                     0);
+    for (size_t i = 0; i < ENGINE_THREADS_MAX; i++) {
+        s[i] = policy_session_new(w.policy, &w.facts);
+        assert_non_null(s[i]);
+        call[i] = (struct policy_call){
+            .event = BARID_EVENT_CONNECT, .session = s[i], .done = w.call.done, .user = &w};
+        assert_int_equal(policy_ask(w.policy, &call[i]), POLICY_WAITING);
+    }
+    assert_string_equal(world_ask(&w, BARID_EVENT_CONNECT), FAILED_CONNECT);
+    policy_cancel(w.policy, &call[0]);
+    assert_string_equal(world_ask(&w, BARID_EVENT_CONNECT), "waiting");
+    policy_cancel(w.policy, &w.call);
+    for (size_t i = 0; i < ENGINE_THREADS_MAX; i++) {
+        if (i > 0)
+            policy_cancel(w.policy, &call[i]);
+        policy_session_del(&s[i]);
+    }
+    world_deinit(&w);
+    free(call);
+    free(s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_waiting),
         cmocka_unit_test(test_waiting_ends),
         cmocka_unit_test(test_many_wait),
+        cmocka_unit_test(test_most_wait),
     };
 
     return cmocka_run_group_tests_name("engine_wait", tests, NULL, NULL);

@@ -13,8 +13,6 @@
 #include "policy/declare.h"
 #include "policy/engine.h"
 
-#define HOOKS_MAX 1000 /* of a file: a loop that registers is stopped */
-
 static void mistake(lua_State *L, const char *fmt, ...) BARID_PRINTF(2, 3);
 static void mistake(lua_State *L, const char *fmt, ...)
 {

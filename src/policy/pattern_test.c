@@ -108,16 +108,26 @@ static void test_random(void **state)
 
 static void test_bounded(void **state)
 {
-    static char subject[5000];
+    static char subject[5000], nested[2 * 200];
     struct pattern m = {
         .subject = {subject, sizeof(subject)}, .text = BARID_S(".-.-.-.-.-b"), .steps = 100000};
     size_t end;
 
     (void)state;
     memset(subject, 'a', sizeof(subject));
+    for (size_t i = 0; i < sizeof(nested); i++)
+        nested[i] = "a?"[i % 2];
     assert_int_equal(pattern_at(&m, 0, &end), -1);
     assert_int_equal(m.steps, 0);
     assert_non_null(strstr(m.error, "step limit"));
+    /* Each "a?" is tried within the one before. */
+    m = (struct pattern){
+        .subject = {subject, 300}, .text = slice_of(nested, 2 * 199), .steps = 100000};
+    assert_int_equal(pattern_at(&m, 0, &end), 1);
+    m = (struct pattern){
+        .subject = {subject, 300}, .text = slice_of(nested, 2 * 200), .steps = 100000};
+    assert_int_equal(pattern_at(&m, 0, &end), -1);
+    assert_non_null(strstr(m.error, "too complex"));
     assert_true(pattern_is_plain(BARID_S("abc")));
     assert_true(pattern_is_plain(BARID_S("a\0b")));
     assert_false(pattern_is_plain(BARID_S("a\0b.")));

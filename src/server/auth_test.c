@@ -243,6 +243,25 @@ static void test_owner_kept(void **state)
     unlink(path);
 }
 
+/* 64 MiB of comment, and one octet more. */
+static void test_largest_file(void **state)
+{
+    size_t n = (size_t)64 << 20;
+    char *text = calloc(1, n + 1);
+    struct err err = {0};
+    struct users *users;
+
+    (void)state;
+    assert_non_null(text);
+    text[0] = '#';
+    assert_int_equal(users_parse(&users, slice_of(text, n), "users", &err), 0);
+    users_unref(&users);
+    assert_int_equal(users_parse(&users, slice_of(text, n + 1), "users", &err), BARID_ELIMIT);
+    assert_null(users);
+    assert_non_null(strstr(err.text, "larger than 67108864 octets"));
+    free(text);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -250,6 +269,7 @@ int main(void)
         cmocka_unit_test(test_offers_what_serves_all),
         cmocka_unit_test(test_failures_are_counted),
         cmocka_unit_test(test_owner_kept),
+        cmocka_unit_test(test_largest_file),
         cmocka_unit_test(test_scram_shows_the_same_twice),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

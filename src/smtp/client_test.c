@@ -325,6 +325,70 @@ static void test_limits(void **state)
     play_end(&p);
 }
 
+/* What is fed while nothing is read is kept up to a limit; beyond, the session is lost. */
+static void test_input_limit(void **state)
+{
+    const struct scenario s = {.name = "input"};
+    barid_client_config k = config_of(&s);
+    struct play p = {0};
+    static char text[BARID_CLIENT_INPUT_MAX + 1];
+
+    (void)state;
+    play_begin(&p, CUT_WHOLE, "");
+    assert_int_equal(barid_client_new(&p.c, &k, NULL, p.now), 0);
+    memset(text, 'x', sizeof(text));
+    barid_client_feed(p.c, text, sizeof(text), p.now);
+    pump(&p);
+    assert_non_null(memmem(p.log.p, p.log.len, "CLOSED", 6));
+    play_end(&p);
+}
+
+/* Of a reply so many octets are kept. */
+static void test_text_limit(void **state)
+{
+    const struct scenario s = {.name = "text"};
+    barid_client_config k = config_of(&s);
+    struct play p = {0};
+    char reply[BARID_CLIENT_TEXT_MAX + 200];
+    size_t kept = 0;
+
+    (void)state;
+    play_begin(&p, CUT_WHOLE, "");
+    assert_int_equal(barid_client_new(&p.c, &k, NULL, p.now), 0);
+    memset(reply, 'y', sizeof(reply));
+    memcpy(reply, "554 ", 4);
+    memcpy(reply + sizeof(reply) - 2, "\r\n", 2);
+    feed(&p, slice_of(reply, sizeof(reply)));
+    barid_client_eof(p.c);
+    pump(&p);
+    for (size_t i = 0; i < p.log.len; i++)
+        kept += p.log.p[i] == 'y';
+    assert_int_equal(kept, BARID_CLIENT_TEXT_MAX);
+    play_end(&p);
+}
+
+/* A server that asks on and on, and does not take "*" for an answer. */
+static void test_challenge_limit(void **state)
+{
+    const struct scenario s = {.name = "challenges",
+                               .config = {.authcid = BARID_S("tim"),
+                                          .password = BARID_S("pw"),
+                                          .mechanisms_plain = 1 << BARID_AUTH_LOGIN}};
+    barid_client_config k = config_of(&s);
+    struct play p = {0};
+    unsigned asked = 0;
+
+    (void)state;
+    play_begin(&p, CUT_WHOLE, "");
+    assert_int_equal(barid_client_new(&p.c, &k, NULL, p.now), 0);
+    feed(&p, BARID_S("220 mx\r\n250-mx\r\n250 AUTH LOGIN\r\n"));
+    for (; memmem(p.log.p != NULL ? p.log.p : "", p.log.len, "CLOSED", 6) == NULL; asked++) {
+        assert_true(asked <= BARID_CLIENT_CHALLENGES_MAX);
+        feed(&p, BARID_S("334 VXNlcm5hbWU6\r\n"));
+    }
+    play_end(&p);
+}
+
 static void test_config(void **state)
 {
     barid_client_config k = {.size = sizeof(k)};
@@ -348,9 +412,10 @@ static void test_config(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_scenarios), cmocka_unit_test(test_nomem),
-        cmocka_unit_test(test_binary),    cmocka_unit_test(test_limits),
-        cmocka_unit_test(test_config),
+        cmocka_unit_test(test_scenarios),  cmocka_unit_test(test_nomem),
+        cmocka_unit_test(test_binary),     cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_config),     cmocka_unit_test(test_input_limit),
+        cmocka_unit_test(test_text_limit), cmocka_unit_test(test_challenge_limit),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

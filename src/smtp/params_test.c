@@ -73,6 +73,9 @@ static const struct mail_row {
     {" SIZE=1\tBODY=7BIT", ALL, BARID_ESYNTAX, "SIZE=1\tBODY=7BIT", {0}},
 };
 
+#define X498                                                                                   \
+    X50 X50 X50 X50 X50 X50 X50 X50 X50 "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
+
 static void test_mail(void **state)
 {
     (void)state;
@@ -134,6 +137,8 @@ static void test_rcpt(void **state)
         {" ORCPT=utf-8;\xc3@b", BARID_EXT_SMTPUTF8, BARID_ESYNTAX, 0, NULL},
         {" ORCPT=rfc822;\xc3\xa4@b", BARID_EXT_SMTPUTF8, BARID_ESYNTAX, 0, NULL},
         {" SIZE=1", ALL, BARID_ENOTFOUND, 0, NULL},
+        {" ORCPT=x;" X498, 0, 0, 0, "x;" X498}, /* 500 octets */
+        {" ORCPT=x;" X498 "x", 0, BARID_ESYNTAX, 0, NULL},
     };
 
     (void)state;
