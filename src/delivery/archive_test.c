@@ -165,24 +165,8 @@ static void test_escapes(void **state)
 
 static void test_no_memory(void **state)
 {
-    struct fail_mem f = {0};
-
     (void)state;
-    while (fail_mem_next(&f)) {
-        struct delivery_result r = {.status = DELIVERY_AGAIN};
-        struct transport *t;
-        struct world w;
-
-        world_init(&w, HEADER, BARID_S(BODY));
-        t = open_archive(&w, &f.mem);
-        if (t != NULL) {
-            t->deliver(t, &w.d, &r);
-            t->close(t);
-        }
-        assert_int_equal(r.status, f.failed ? DELIVERY_AGAIN : DELIVERY_DONE);
-        assert_int_equal(count_files(w.root), f.failed ? 0 : 1);
-        world_deinit(&w);
-    }
+    stands_no_memory(open_archive, HEADER, BARID_S(BODY));
 }
 
 int main(void)

@@ -1,15 +1,21 @@
 /* delivery/delivery_testing.c: a temporary root and a mail. Test code only. */
 #include "delivery/delivery_testing.h"
 
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
 #include <fcntl.h>
 #include <ftw.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/slice.h"
+#include "base/testing.h"
 #include "message/message_testing.h"
 
 static int64_t body_read(void *user, uint64_t offset, void *p, size_t n)
@@ -112,4 +118,26 @@ size_t count_files(const char *path)
     counted = 0;
     nftw(path, count_one, 16, FTW_PHYS);
     return counted;
+}
+
+void stands_no_memory(struct transport *(*open)(struct world *w, const barid_mem *mem),
+                      const char *header, barid_slice body)
+{
+    struct fail_mem f = {0};
+
+    while (fail_mem_next(&f)) {
+        struct delivery_result r = {.status = DELIVERY_AGAIN};
+        struct transport *t;
+        struct world w;
+
+        world_init(&w, header, body);
+        t = open(&w, &f.mem);
+        if (t != NULL) {
+            t->deliver(t, &w.d, &r);
+            t->close(t);
+        }
+        assert_int_equal(r.status, f.failed ? DELIVERY_AGAIN : DELIVERY_DONE);
+        assert_int_equal(count_files(w.root), f.failed ? 0 : 1);
+        world_deinit(&w);
+    }
 }

@@ -27,6 +27,10 @@ void world_deinit(struct world *w);
 const char *world_path(struct world *w, const char *fmt, ...) BARID_PRINTF(2, 3);
 /* The file's octets; aborts when it cannot be read. */
 void read_file(const char *path, struct buf *out);
+/* A delivery with each allocation failing: put off with nothing left behind, or done. open gives
+ * NULL where it found no memory. */
+void stands_no_memory(struct transport *(*open)(struct world *w, const barid_mem *mem),
+                      const char *header, barid_slice body);
 /* Regular files below a directory, recursively. */
 size_t count_files(const char *path);
 

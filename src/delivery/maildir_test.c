@@ -409,26 +409,15 @@ static void test_full_disk(void **state)
     assert_int_equal(WEXITSTATUS(status), 0);
 }
 
+static struct transport *open_plain(struct world *w, const barid_mem *mem)
+{
+    return open_maildir(w, false, mem);
+}
+
 static void test_no_memory(void **state)
 {
-    struct fail_mem f = {0};
-
     (void)state;
-    while (fail_mem_next(&f)) {
-        struct delivery_result r = {.status = DELIVERY_AGAIN};
-        struct transport *t;
-        struct world w;
-
-        world_init(&w, HEADER, BARID_S(BODY));
-        t = open_maildir(&w, false, &f.mem);
-        if (t != NULL) {
-            t->deliver(t, &w.d, &r);
-            t->close(t);
-        }
-        assert_int_equal(r.status, f.failed ? DELIVERY_AGAIN : DELIVERY_DONE);
-        assert_int_equal(count_files(w.root), f.failed ? 0 : 1);
-        world_deinit(&w);
-    }
+    stands_no_memory(open_plain, HEADER, BARID_S(BODY));
 }
 
 static void test_host_name_is_safe(void **state)

@@ -54,11 +54,12 @@ static const barid_client_rcpt evil_rcpt[] = {RCPT("b@x>\r\nDATA")};
 static const barid_client_mail mail_evil = {
     .sender = {"a@x", 3}, .rcpts = evil_rcpt, .n_rcpts = 1};
 
-#define HELLO      "S: 220 mx\nC: EHLO me.example\n"
-#define PLAIN_EHLO HELLO "S: 250 mx\n"
-#define PIPE_EHLO  HELLO "S: 250-mx\nS: 250 PIPELINING\n"
-#define BYE        "C: QUIT\nS: 221 2.0.0 bye\n"
-#define CLOSED_221 "CLOSED 0 idle 221  0 \n"
+#define HELLO       "S: 220 mx\nC: EHLO me.example\n"
+#define PLAIN_EHLO  HELLO "S: 250 mx\n"
+#define PIPE_EHLO   HELLO "S: 250-mx\nS: 250 PIPELINING\n"
+#define BYE         "C: QUIT\nS: 221 2.0.0 bye\n"
+#define CLOSED_221  "CLOSED 0 idle 221  0 \n"
+#define SENDS(mail) .mails = &(mail), .n_mails = 1
 
 static const struct scenario scenarios[] = {
     {.name = "quit", .script = PLAIN_EHLO BYE, .log = CLOSED_221},
@@ -76,8 +77,7 @@ static const struct scenario scenarios[] = {
      .script = "S: 220 mx\nC: LHLO me.example\nS: 500 what\nC: QUIT\nS: 221 x\n",
      .log = "CLOSED 0 helo 500  0 what\n"},
     {.name = "lockstep",
-     .mails = &mail_one,
-     .n_mails = 1,
+     SENDS(mail_one),
      .body = "Subject: x\r\n\r\n.dot\r\n..\r\nend",
      .script = PLAIN_EHLO
      "C: MAIL FROM:<a@x>\nS: 250 ok\nC: RCPT TO:<b@x>\nS: 250 ok\nC: DATA\nS: 354 go\n"
@@ -85,16 +85,14 @@ static const struct scenario scenarios[] = {
      .log = "RESULT 0 final 250 2.0.0 0 kept\nDONE\n" CLOSED_221},
     {.name = "small pieces",
      .piece = 1,
-     .mails = &mail_one,
-     .n_mails = 1,
+     SENDS(mail_one),
      .body = "a\r\n.\r\n.b\r\n",
      .script = PLAIN_EHLO
      "C: MAIL FROM:<a@x>\nS: 250 ok\nC: RCPT TO:<b@x>\nS: 250 ok\nC: DATA\nS: 354 go\n"
      "C: a\nC: ..\nC: ..b\nC: .\nS: 250 ok\n" BYE,
      .log = "RESULT 0 final 250  0 ok\nDONE\n" CLOSED_221},
     {.name = "empty",
-     .mails = &mail_one,
-     .n_mails = 1,
+     SENDS(mail_one),
      .script = PLAIN_EHLO
      "C: MAIL FROM:<a@x>\nS: 250 ok\nC: RCPT TO:<b@x>\nS: 250 ok\nC: DATA\nS: 354 go\n"
      "C: .\nS: 250 ok\n" BYE,
@@ -113,36 +111,31 @@ static const struct scenario scenarios[] = {
             "5.1.1 0 who\n"
             "RESULT 2 rcpt 452 4.5.3 0 more\nDONE\n" CLOSED_221},
     {.name = "mail refused, pipelined",
-     .mails = &mail_one,
-     .n_mails = 1,
+     SENDS(mail_one),
      .script = PIPE_EHLO
      "C: MAIL FROM:<a@x>\nC: RCPT TO:<b@x>\nC: DATA\nS: 550 5.7.1 no\nS: 503 x\nS: 503 y\n"
      "C: RSET\nS: 250 ok\n" BYE,
      .log = "RESULT 0 mail 550 5.7.1 0 no\nDONE\n" CLOSED_221},
     {.name = "nobody, yet 354",
-     .mails = &mail_one,
-     .n_mails = 1,
+     SENDS(mail_one),
      .script = PIPE_EHLO
      "C: MAIL FROM:<a@x>\nC: RCPT TO:<b@x>\nC: DATA\nS: 250 ok\nS: 550 no\nS: 354 go\n"
      "C: .\nS: 554 none\n" BYE,
      .log = "RESULT 0 rcpt 550  0 no\nDONE\n" CLOSED_221},
     {.name = "nobody, lockstep",
-     .mails = &mail_one,
-     .n_mails = 1,
+     SENDS(mail_one),
      .script = PLAIN_EHLO
      "C: MAIL FROM:<a@x>\nS: 250 ok\nC: RCPT TO:<b@x>\nS: 550 no\nC: RSET\nS: 250 ok\n" BYE,
      .log = "RESULT 0 rcpt 550  0 no\nDONE\n" CLOSED_221},
     {.name = "data refused",
-     .mails = &mail_one,
-     .n_mails = 1,
+     SENDS(mail_one),
      .script = PLAIN_EHLO
      "C: MAIL FROM:<a@x>\nS: 250 ok\nC: RCPT TO:<b@x>\nS: 250 ok\nC: DATA\nS: 451 4.3.0 no\n"
      "C: RSET\nS: 250 ok\n" BYE,
      .log = "RESULT 0 data 451 4.3.0 0 no\nDONE\n" CLOSED_221},
     {.name = "lmtp",
      .config = {.protocol = BARID_LMTP},
-     .mails = &mail_three,
-     .n_mails = 1,
+     SENDS(mail_three),
      .body = "x\r\n",
      .script = "S: 220 mx\nC: LHLO me.example\nS: 250-mx\nS: 250 PIPELINING\nC: MAIL "
                "FROM:<a@x>\nC: RCPT TO:<b@x>\n"
@@ -153,8 +146,7 @@ static const struct scenario scenarios[] = {
             "full\nDONE\n" CLOSED_221},
     {.name = "lmtp lost half way",
      .config = {.protocol = BARID_LMTP},
-     .mails = &mail_three,
-     .n_mails = 1,
+     SENDS(mail_three),
      .body = "x\r\n",
      .script = "S: 220 mx\nC: LHLO me.example\nS: 250-mx\nS: 250 PIPELINING\nC: MAIL "
                "FROM:<a@x>\nC: RCPT TO:<b@x>\n"
@@ -165,8 +157,7 @@ static const struct scenario scenarios[] = {
             "closed\nDONE\n"
             "CLOSED 0 final 0  -5 closed\n"},
     {.name = "prdr",
-     .mails = &mail_prdr,
-     .n_mails = 1,
+     SENDS(mail_prdr),
      .body = "x\r\n",
      .script = HELLO
      "S: 250-mx\nS: 250 PRDR\nC: MAIL FROM:<a@x> PRDR\nS: 250 ok\nC: RCPT TO:<b@x>\nS: 250 ok\n"
@@ -176,8 +167,7 @@ static const struct scenario scenarios[] = {
      .log = "RESULT 0 final 250  0 b\nRESULT 1 final 550 5.7.1 0 c\nRESULT 2 rcpt 550  0 "
             "no\nDONE\n" CLOSED_221},
     {.name = "prdr taken back",
-     .mails = &mail_prdr,
-     .n_mails = 1,
+     SENDS(mail_prdr),
      .body = "x\r\n",
      .script = HELLO
      "S: 250-mx\nS: 250-PIPELINING\nS: 250 PRDR\nC: MAIL FROM:<a@x> PRDR\nC: RCPT TO:<b@x>\n"
@@ -187,8 +177,7 @@ static const struct scenario scenarios[] = {
      .log = "RESULT 0 final 451 4.3.0 0 disk\nRESULT 1 final 550  0 c\nRESULT 2 final 451 "
             "4.3.0 0 disk\nDONE\n" CLOSED_221},
     {.name = "prdr, server of one mind",
-     .mails = &mail_prdr,
-     .n_mails = 1,
+     SENDS(mail_prdr),
      .body = "x\r\n",
      .script = HELLO
      "S: 250-mx\nS: 250-PIPELINING\nS: 250 PRDR\nC: MAIL FROM:<a@x> PRDR\nC: RCPT TO:<b@x>\n"
@@ -198,8 +187,7 @@ static const struct scenario scenarios[] = {
      .log = "RESULT 0 final 550  0 all\nRESULT 1 final 550  0 all\nRESULT 2 final 550  0 "
             "all\nDONE\n" CLOSED_221},
     {.name = "parameters",
-     .mails = &mail_full,
-     .n_mails = 1,
+     SENDS(mail_full),
      .body = "x\r\n",
      .script =
          HELLO "S: 250-mx\nS: 250-SIZE 10\nS: 250-8BITMIME\nS: 250-DSN\nS: 250 AUTH PLAIN\n"
@@ -208,43 +196,33 @@ static const struct scenario scenarios[] = {
                "250 ok\n" BYE,
      .log = "RESULT 0 rcpt 550  0 no\nDONE\n" CLOSED_221},
     {.name = "too big",
-     .mails = &mail_full,
-     .n_mails = 1,
+     SENDS(mail_full),
      .script = HELLO "S: 250-mx\nS: 250-8BITMIME\nS: 250 SIZE 4\n" BYE,
      .log = "RESULT 0 local 552 5.3.4 0 the message is larger than the server "
             "takes\nDONE\n" CLOSED_221},
     {.name = "no 8bitmime",
-     .mails = &mail_full,
-     .n_mails = 1,
+     SENDS(mail_full),
      .script = PLAIN_EHLO BYE,
      .log = "RESULT 0 local 554 5.6.3 0 the server does not offer 8BITMIME\nDONE\n" CLOSED_221},
     {.name = "no smtputf8",
-     .mails = &mail_utf8,
-     .n_mails = 1,
+     SENDS(mail_utf8),
      .script = PLAIN_EHLO BYE,
      .log = "RESULT 0 local 550 5.6.7 0 the server does not offer SMTPUTF8\nDONE\n" CLOSED_221},
     {.name = "smtputf8",
-     .mails = &mail_utf8,
-     .n_mails = 1,
+     SENDS(mail_utf8),
      .script = HELLO "S: 250-mx\nS: 250 SMTPUTF8\nC: MAIL FROM:<a@x> SMTPUTF8\nS: 250 ok\nC: "
                      "RCPT TO:<\xc3\xa4@x>\n"
                      "S: 550 no\nC: RSET\nS: 250 ok\n" BYE,
      .log = "RESULT 0 rcpt 550  0 no\nDONE\n" CLOSED_221},
     {.name = "no binarymime",
-     .mails = &mail_binary,
-     .n_mails = 1,
+     SENDS(mail_binary),
      .script = HELLO "S: 250-mx\nS: 250 BINARYMIME\n" BYE,
      .log =
          "RESULT 0 local 554 5.6.3 0 the server does not offer BINARYMIME\nDONE\n" CLOSED_221},
-    {.name = "evil",
-     .mails = &mail_evil,
-     .n_mails = 1,
-     .script = PLAIN_EHLO BYE,
-     .log = "send -3\n" CLOSED_221},
+    {.name = "evil", SENDS(mail_evil), .script = PLAIN_EHLO BYE, .log = "send -3\n" CLOSED_221},
     {.name = "chunks",
      .config = {.chunk = 4},
-     .mails = &mail_one,
-     .n_mails = 1,
+     SENDS(mail_one),
      .body = "ab\r\n.c\r\nd\r\n",
      .script = HELLO "S: 250-mx\nS: 250-PIPELINING\nS: 250 CHUNKING\nC: MAIL FROM:<a@x>\nC: "
                      "RCPT TO:<b@x>\nS: 250 ok\n"
@@ -253,8 +231,7 @@ static const struct scenario scenarios[] = {
      .log = "RESULT 0 final 250  0 done\nDONE\n" CLOSED_221},
     {.name = "chunk refused",
      .config = {.chunk = 4},
-     .mails = &mail_one,
-     .n_mails = 1,
+     SENDS(mail_one),
      .body = "ab\r\n.c\r\nd\r\n",
      .script = HELLO "S: 250-mx\nS: 250-PIPELINING\nS: 250 CHUNKING\nC: MAIL FROM:<a@x>\nC: "
                      "RCPT TO:<b@x>\nS: 250 ok\n"
@@ -264,24 +241,21 @@ static const struct scenario scenarios[] = {
      .log = "RESULT 0 data 552 5.3.4 0 big\nDONE\n" CLOSED_221},
     {.name = "chunk refused, lockstep",
      .config = {.chunk = 4},
-     .mails = &mail_one,
-     .n_mails = 1,
+     SENDS(mail_one),
      .body = "ab\r\n.c\r\nd\r\n",
      .script = HELLO
      "S: 250-mx\nS: 250 CHUNKING\nC: MAIL FROM:<a@x>\nS: 250 ok\nC: RCPT TO:<b@x>\nS: 250 ok\n"
      "C: BDAT 4\nC: ab\nS: 552 5.3.4 big\nC: RSET\nS: 250 ok\n" BYE,
      .log = "RESULT 0 data 552 5.3.4 0 big\nDONE\n" CLOSED_221},
     {.name = "bare lf in data",
-     .mails = &mail_one,
-     .n_mails = 1,
+     SENDS(mail_one),
      .body = "a\nb\r\n",
      .script = PLAIN_EHLO
      "C: MAIL FROM:<a@x>\nS: 250 ok\nC: RCPT TO:<b@x>\nS: 250 ok\nC: DATA\nS: 354 go\n",
      .log = "RESULT 0 local 550 5.6.11 0 the message has a bare CR or LF\nDONE\n"
             "CLOSED 0 data 0  -3 not in the grammar\n"},
     {.name = "bare cr at the end, bdat",
-     .mails = &mail_one,
-     .n_mails = 1,
+     SENDS(mail_one),
      .body = "a\r",
      .script = HELLO
      "S: 250-mx\nS: 250 CHUNKING\nC: MAIL FROM:<a@x>\nS: 250 ok\nC: RCPT TO:<b@x>\nS: 250 ok\n"
@@ -290,24 +264,21 @@ static const struct scenario scenarios[] = {
     {.name = "normalise",
      .piece = 1,
      .config = {.bare_newline = BARID_BARE_NORMALISE},
-     .mails = &mail_one,
-     .n_mails = 1,
+     SENDS(mail_one),
      .body = "a\n.\nb\r.\r\r\n\n.\r",
      .script = PLAIN_EHLO
      "C: MAIL FROM:<a@x>\nS: 250 ok\nC: RCPT TO:<b@x>\nS: 250 ok\nC: DATA\nS: 354 go\n"
      "C: a\nC: ..\nC: b\nC: ..\nC: \nC: \nC: ..\nC: .\nS: 250 ok\n" BYE,
      .log = "RESULT 0 final 250  0 ok\nDONE\n" CLOSED_221},
     {.name = "421",
-     .mails = &mail_three,
-     .n_mails = 1,
+     SENDS(mail_three),
      .script = PLAIN_EHLO "C: MAIL FROM:<a@x>\nS: 250 ok\nC: RCPT TO:<b@x>\nS: 550 no\nC: RCPT "
                           "TO:<c@x>\nS: 421 4.3.2 gone\n",
      .log = "RESULT 0 rcpt 550  0 no\nRESULT 1 rcpt 421 4.3.2 0 gone\nRESULT 2 rcpt 421 4.3.2 "
             "0 gone\nDONE\n"
             "CLOSED 0 rcpt 421 4.3.2 0 gone\n"},
     {.name = "timeout",
-     .mails = &mail_one,
-     .n_mails = 1,
+     SENDS(mail_one),
      .script = PLAIN_EHLO
      "C: MAIL FROM:<a@x>\nN: 299999\nS: 250 ok\nC: RCPT TO:<b@x>\nN: 299999\nN: 1\n",
      .log = "RESULT 0 rcpt 0  -14 took too long\nDONE\nCLOSED 0 rcpt 0  -14 took too long\n"},

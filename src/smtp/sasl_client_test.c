@@ -6,14 +6,12 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include <jansson.h>
-
 #include "barid/verifier.h"
 #include "base/slice.h"
 #include "base/testing.h"
 #include "smtp/sasl_client_int.h"
 #include "smtp/sasl_server.h"
-#include "smtp/smtp_testing.h"
+#include "smtp/sasl_testing.h"
 
 static const char *conformance_dir;
 
@@ -32,20 +30,6 @@ static int make(struct sasl_client **x_r, enum barid_auth_mechanism mechanism, c
                                         .random = fill};
 
     return sasl_client_new(x_r, &config, mem);
-}
-
-static void assert_slice(barid_slice got, const char *want)
-{
-    if (!slice_eq(got, slice_str(want)))
-        fail_msg("got \"%.*s\", want \"%s\"", (int)got.n, got.p, want);
-}
-
-static const char *text_of(json_t *object, const char *key)
-{
-    const char *s = json_string_value(json_object_get(object, key));
-
-    assert_non_null(s);
-    return s;
 }
 
 static void scram_vector(json_t *v, enum barid_auth_mechanism mechanism)
@@ -107,37 +91,9 @@ static void plain_vector(json_t *v)
 
 static void test_vectors(void **state)
 {
-    struct buf file;
-    json_t *all, *v;
-    size_t i, seen = 0;
-
     (void)state;
-    buf_init(&file, NULL, 0);
-    if (!conformance_read(conformance_dir, "sasl/vectors.json", &file)) {
-        buf_deinit(&file);
-        return;
-    }
-    all = json_loadb(file.p, file.len, JSON_ALLOW_NUL, NULL);
-    assert_non_null(all);
-    json_array_foreach(all, i, v)
-    {
-        const char *mech = text_of(v, "mech");
-
-        seen++;
-        if (strcmp(mech, "CRAM-MD5") == 0)
-            cram_vector(v);
-        else if (strcmp(mech, "PLAIN") == 0)
-            plain_vector(v);
-        else if (strcmp(mech, "SCRAM-SHA-1") == 0)
-            scram_vector(v, BARID_AUTH_SCRAM_SHA_1);
-        else if (strcmp(mech, "SCRAM-SHA-256") == 0)
-            scram_vector(v, BARID_AUTH_SCRAM_SHA_256);
-        else
-            seen--;
-    }
-    assert_true(seen >= 4);
-    json_decref(all);
-    buf_deinit(&file);
+    sasl_vectors(conformance_dir,
+                 &(struct sasl_vectors){cram_vector, plain_vector, scram_vector});
 }
 
 /* A false or careless server. The client's nonce of fill() is CQkJ... */

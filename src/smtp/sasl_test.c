@@ -6,7 +6,6 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include <jansson.h>
 #include <stdio.h>
 
 #include "barid/verifier.h"
@@ -15,6 +14,7 @@
 #include "base/slice.h"
 #include "base/testing.h"
 #include "smtp/sasl_int.h"
+#include "smtp/sasl_testing.h"
 #include "smtp/smtp_testing.h"
 
 static const uint8_t seed[32] = "a seed that stays the same here";
@@ -47,12 +47,6 @@ static struct sasl_server *must_make(enum barid_auth_mechanism mechanism)
 
     assert_int_equal(make(&x, mechanism, NULL), 0);
     return x;
-}
-
-static void assert_slice(barid_slice got, const char *want)
-{
-    if (!slice_eq(got, slice_str(want)))
-        fail_msg("got \"%.*s\", want \"%s\"", (int)got.n, got.p, want);
 }
 
 /* Step with a copy that is gone afterwards: nothing may point into it. */
@@ -201,14 +195,6 @@ static void test_cram(void **state)
 
 /* --- SCRAM -------------------------------------------------------------------------------- */
 
-static const char *text_of(json_t *object, const char *key)
-{
-    const char *s = json_string_value(json_object_get(object, key));
-
-    assert_non_null(s);
-    return s;
-}
-
 /* The verifier that matches the salt and count of a server-first message. */
 static void verifier_for(enum barid_auth_mechanism mechanism, const char *password,
                          barid_slice server_first, char *text)
@@ -297,37 +283,9 @@ static void plain_vector(json_t *v)
 
 static void test_vectors(void **state)
 {
-    struct buf file;
-    json_t *all, *v;
-    size_t i, seen = 0;
-
     (void)state;
-    buf_init(&file, NULL, 0);
-    if (!conformance_read(conformance_dir, "sasl/vectors.json", &file)) {
-        buf_deinit(&file);
-        return;
-    }
-    all = json_loadb(file.p, file.len, JSON_ALLOW_NUL, NULL);
-    assert_non_null(all);
-    json_array_foreach(all, i, v)
-    {
-        const char *mech = text_of(v, "mech");
-
-        seen++;
-        if (strcmp(mech, "CRAM-MD5") == 0)
-            cram_vector(v);
-        else if (strcmp(mech, "PLAIN") == 0)
-            plain_vector(v);
-        else if (strcmp(mech, "SCRAM-SHA-1") == 0)
-            scram_vector(v, BARID_AUTH_SCRAM_SHA_1);
-        else if (strcmp(mech, "SCRAM-SHA-256") == 0)
-            scram_vector(v, BARID_AUTH_SCRAM_SHA_256);
-        else
-            seen--;
-    }
-    assert_true(seen >= 4);
-    json_decref(all);
-    buf_deinit(&file);
+    sasl_vectors(conformance_dir,
+                 &(struct sasl_vectors){cram_vector, plain_vector, scram_vector});
 }
 
 #define NONCE "rOprNGfwEbeRWgbNEkqO"
