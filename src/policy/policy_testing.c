@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/list.h"
 #include "base/mem.h"
 #include "base/slice.h"
 #include "io/timer.h"
@@ -38,12 +39,12 @@ const struct clock *loop_clock(const struct loop *loop)
 }
 
 struct timer {
-    struct timer *next;
+    struct list node;
     void (*fn)(void *user);
     void *user;
     uint64_t deadline;
 };
-static struct timer *timers;
+static struct list timers = {&timers, &timers};
 
 struct timer *timer_new(struct loop *loop, void (*fn)(void *user), void *user)
 {
@@ -52,8 +53,8 @@ struct timer *timer_new(struct loop *loop, void (*fn)(void *user), void *user)
     assert_ptr_equal(loop, &the_loop);
     if (t == NULL)
         return NULL;
-    *t = (struct timer){timers, fn, user, UINT64_MAX};
-    timers = t;
+    *t = (struct timer){.fn = fn, .user = user, .deadline = UINT64_MAX};
+    list_append(&timers, &t->node);
     return t;
 }
 
@@ -64,13 +65,9 @@ void timer_set(struct timer *t, uint64_t deadline_ms)
 
 void timer_del(struct timer **t)
 {
-    struct timer **link = &timers;
-
     if (*t == NULL)
         return;
-    while (*link != *t)
-        link = &(*link)->next;
-    *link = (*t)->next;
+    list_remove(&(*t)->node);
     free(*t);
     *t = NULL;
 }
@@ -79,14 +76,19 @@ size_t world_timers(void)
 {
     size_t n = 0;
 
-    for (struct timer *t = timers; t != NULL; t = t->next)
-        n += t->deadline != UINT64_MAX;
+    LIST_EACH(it, &timers)
+    {
+        n += LIST_ENTRY(it, struct timer, node)->deadline != UINT64_MAX;
+    }
     return n;
 }
 
 static struct timer *due(void)
 {
-    for (struct timer *t = timers; t != NULL; t = t->next) {
+    LIST_EACH(it, &timers)
+    {
+        struct timer *t = LIST_ENTRY(it, struct timer, node);
+
         if (t->deadline <= world_clock.mono_ms)
             return t;
     }
@@ -108,18 +110,23 @@ void world_advance(uint64_t ms)
  */
 
 struct dns_query {
-    struct dns_query *next;
+    struct list node;
     char text[300];
     void (*done)(void *user, const struct dns_answer *answer);
     void *user;
 };
-static struct dns_query *queries;
+static struct list queries = {&queries, &queries};
+
+static struct dns_query *oldest(void)
+{
+    return list_empty(&queries) ? NULL : LIST_ENTRY(queries.next, struct dns_query, node);
+}
 
 int dns_ask(struct dns *dns, barid_slice name, enum dns_type type,
             void (*done)(void *user, const struct dns_answer *answer), void *user,
             struct dns_query **query_r)
 {
-    struct dns_query *q = calloc(1, sizeof(*q)), **link = &queries;
+    struct dns_query *q = calloc(1, sizeof(*q));
 
     (void)dns;
     if (q == NULL)
@@ -127,26 +134,15 @@ int dns_ask(struct dns *dns, barid_slice name, enum dns_type type,
     snprintf(q->text, sizeof(q->text), "%.*s/%d", (int)name.n, name.p, type);
     q->done = done;
     q->user = user;
-    while (*link != NULL)
-        link = &(*link)->next;
-    *link = q;
+    list_append(&queries, &q->node);
     if (query_r != NULL)
         *query_r = q;
     return 0;
 }
 
-static void unlink_query(struct dns_query *q)
-{
-    struct dns_query **link = &queries;
-
-    while (*link != q)
-        link = &(*link)->next;
-    *link = q->next;
-}
-
 void dns_cancel(struct dns_query **query)
 {
-    unlink_query(*query);
+    list_remove(&(*query)->node);
     free(*query);
     *query = NULL;
 }
@@ -166,16 +162,16 @@ void dns_reverse_name(const uint8_t *addr, bool ipv6, const char *suffix_or_null
 
 const char *world_dns_question(void)
 {
-    return queries != NULL ? queries->text : "";
+    return oldest() != NULL ? oldest()->text : "";
 }
 
 bool world_dns_answer(enum dns_status status, const struct dns_record *records, size_t n)
 {
-    struct dns_query *q = queries;
+    struct dns_query *q = oldest();
 
     if (q == NULL)
         return false;
-    unlink_query(q);
+    list_remove(&q->node);
     q->done(q->user, &(struct dns_answer){.status = status, .records = records, .n = n});
     free(q);
     return true;
@@ -293,8 +289,8 @@ void world_deinit(struct world *w)
     buf_deinit(&w->body);
     arena_deinit(&w->arena);
     log_memory_deinit(&w->log);
-    assert_null(queries);
-    assert_null(timers);
+    assert_true(list_empty(&queries));
+    assert_true(list_empty(&timers));
 }
 
 /* --- asking ---------------------------------------------------------------------------------
