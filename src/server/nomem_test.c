@@ -272,7 +272,7 @@ static void test_version(void **state)
         struct server_options o = {.loop = f->loop, .rng = &rng_system};
         struct admission *admission = NULL;
         struct version *version;
-        struct users *users;
+        struct users *users = (void *)&mem; /* not what it is to become */
         uint64_t seed[2] = {1, 2};
         struct err err = {0};
         int rc;

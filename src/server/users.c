@@ -141,6 +141,7 @@ static struct users *users_new(void)
 int users_parse(struct users **u_r, barid_slice text, const char *file, struct err *err)
 {
     struct users *u = users_new();
+    *u_r = NULL;
     if (!u)
         return err_set(err, BARID_ENOMEM, "users file %s: out of memory", file);
     int rc = buf_append(&u->text, text);
