@@ -37,11 +37,12 @@ asan: ## every test under AddressSanitizer and UndefinedBehaviorSanitizer
 	@$(NINJA) build-asan
 	meson test -C build-asan --no-rebuild --print-errorlogs -t 4
 
-tsan: ## the tests beside the code under ThreadSanitizer
+tsan: ## the tests beside the code, and the daemon under load, under ThreadSanitizer
 	@$(DEPS) build test
 	@test -f build-tsan/build.ninja || meson setup build-tsan -Dbuildtype=debug -Db_sanitize=thread
 	@$(NINJA) build-tsan
 	meson test -C build-tsan --no-rebuild --print-errorlogs --suite unit -t 6
+	meson test -C build-tsan --no-rebuild --print-errorlogs --suite load -t 6
 
 cover: ## line coverage of the tests beside the code; four folders must be above 90 %
 	@$(DEPS) build test
