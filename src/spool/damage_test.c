@@ -269,6 +269,24 @@ static void what_has_no_room_is_not_admitted(void **state)
     assert_int_equal(f->s->ops->admit(f->s, UINT64_MAX), BARID_EFULL);
 }
 
+static void room_is_measured_again_in_time(void **state)
+{
+    struct fixture *f = *state;
+    unsigned more = 0;
+
+    assert_int_equal(f->s->ops->admit(f->s, 0), 0);
+    pthread_mutex_lock(&f->d.lock);
+    f->d.capacity = f->d.used; /* somebody else fills the disk */
+    pthread_mutex_unlock(&f->d.lock);
+    while (f->s->ops->admit(f->s, 0) == 0)
+        more++;
+    assert_in_range(more, 1, 256); /* ADMIT_MAX in steps */
+    pthread_mutex_lock(&f->d.lock);
+    f->d.capacity = f->d.used + 100 * SEGMENT;
+    pthread_mutex_unlock(&f->d.lock);
+    assert_int_equal(f->s->ops->admit(f->s, 0), 0);
+}
+
 /* --- a real disk */
 
 static int not_allocated(void *user, int fd, uint64_t size)
@@ -318,6 +336,7 @@ int main(void)
         T(a_claim_goes_round_what_is_damaged),
         T(a_damaged_file_of_a_body),
         T(what_has_no_room_is_not_admitted),
+        T(room_is_measured_again_in_time),
         cmocka_unit_test(it_does_without_allocation),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
