@@ -1,5 +1,5 @@
-/* spool/disk_testing.c: see disk_testing.h. */
-#include "spool/disk_testing.h"
+/* spool/disk_testing.c: the calls of the disk in memory; see disk_testing.h. */
+#include "spool/disk_int_testing.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -7,33 +7,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SECTOR 512
+/* --- the calls */
 
-struct disk_file {
-    struct disk_file *next;
-    uint8_t *now, *lasting; /* of cap octets */
-    bool *dirty;            /* by sector */
-    size_t size, lasting_size, cap;
-};
-
-struct disk_name {
-    char name[96];
-    struct disk_file *file;
-};
-
-/* from is gone, to is there; one of them may be empty. */
-struct disk_change {
-    char from[96], to[96];
-    struct disk_file *file;
-};
-
-static void *grow(void *p, size_t n)
+/* A call is about to be answered: 0, or why it fails. Lock held. */
+static int touch(struct disk *d)
 {
-    void *grown = realloc(p, n > 0 ? n : 1);
-
-    if (grown == NULL)
-        abort();
-    return grown;
+    if (++d->n_touches != d->touch_fail_at)
+        return 0;
+    d->failed = true;
+    return -d->fail_with;
 }
 
 /* A change is about to be made: 0, or why not. Lock held. */
@@ -50,72 +32,29 @@ static int change(struct disk *d)
         d->failed = true;
         return -d->fail_with;
     }
-    return 0;
+    return touch(d);
+}
+
+static bool is_full(const struct disk *d)
+{
+    return d->full_at != 0 && d->n_calls >= d->full_at;
+}
+
+/* How much more may be allocated. */
+static uint64_t room(const struct disk *d)
+{
+    if (is_full(d))
+        return 0;
+    if (d->capacity == 0)
+        return UINT64_MAX / 2;
+    return d->capacity > d->used ? d->capacity - d->used : 0;
 }
 
 static void full_name(struct disk *d, int dir, const char *name, char *full)
 {
-    const char *prefix = dir == AT_FDCWD ? "" : d->handles[dir].dir;
+    const char *prefix = dir == AT_FDCWD ? ".." : d->handles[dir].dir;
 
-    snprintf(full, 96, "%s%s%s", prefix, *prefix != '\0' ? "/" : "", name);
-}
-
-static size_t find(const struct disk_name *names, size_t n, const char *name)
-{
-    size_t i = 0;
-
-    while (i < n && strcmp(names[i].name, name) != 0)
-        i++;
-    return i;
-}
-
-static void set_name(struct disk_name **names, size_t *n, const char *name,
-                     struct disk_file *file)
-{
-    size_t i = find(*names, *n, name);
-
-    if (i == *n) {
-        *names = grow(*names, (*n + 1) * sizeof(**names));
-        snprintf((*names)[(*n)++].name, sizeof((*names)[0].name), "%s", name);
-    }
-    (*names)[i].file = file;
-}
-
-static void drop_name(struct disk_name *names, size_t *n, const char *name)
-{
-    size_t i = find(names, *n, name);
-
-    if (i < *n)
-        memmove(&names[i], &names[i + 1], (--*n - i) * sizeof(*names));
-}
-
-static void note_change(struct disk *d, const char *from, const char *to,
-                        struct disk_file *file)
-{
-    struct disk_change *c;
-
-    d->changes = grow(d->changes, (d->n_changes + 1) * sizeof(*c));
-    c = &d->changes[d->n_changes++];
-    snprintf(c->from, sizeof(c->from), "%s", from);
-    snprintf(c->to, sizeof(c->to), "%s", to);
-    c->file = file;
-}
-
-static void apply_change(struct disk *d, const struct disk_change *c)
-{
-    if (c->from[0] != '\0')
-        drop_name(d->lasting, &d->n_lasting, c->from);
-    if (c->to[0] != '\0')
-        set_name(&d->lasting, &d->n_lasting, c->to, c->file);
-}
-
-static bool in_dir(const struct disk_change *c, const char *dir)
-{
-    const char *name = c->to[0] != '\0' ? c->to : c->from;
-    const char *slash = strrchr(name, '/');
-    size_t n = slash != NULL ? (size_t)(slash - name) : 0;
-
-    return strlen(dir) == n && strncmp(dir, name, n) == 0;
+    snprintf(full, DISK_NAME, "%s%s%s", prefix, *prefix != '\0' ? "/" : "", name);
 }
 
 static int new_handle(struct disk *d, struct disk_file *file, const char *dir)
@@ -131,49 +70,60 @@ static int new_handle(struct disk *d, struct disk_file *file, const char *dir)
     return -EMFILE;
 }
 
-static struct disk_file *new_file(struct disk *d)
+static int open_dir(struct disk *d, int dir, const char *name)
 {
-    struct disk_file *f = calloc(1, sizeof(*f));
+    char full[DISK_NAME];
+    const struct disk_file *f;
 
-    if (f == NULL)
-        abort();
-    f->next = d->files;
-    d->files = f;
-    return f;
+    if (strcmp(name, "..") == 0)
+        return new_handle(d, NULL, "..");
+    full_name(d, dir, name, full);
+    if ((f = disk_named(d, full)) == NULL)
+        return -ENOENT;
+    return f->is_dir ? new_handle(d, NULL, dir == AT_FDCWD ? "" : full) : -ENOTDIR;
+}
+
+static int open_file(struct disk *d, const char *full, int flags)
+{
+    struct disk_event e = {.op = DISK_MAKE};
+    struct disk_file *f = disk_named(d, full);
+    int rc = 0;
+
+    if (f == NULL && (flags & O_CREAT) == 0)
+        return -ENOENT;
+    if (f != NULL && (flags & O_EXCL) != 0)
+        return -EEXIST;
+    if (f == NULL) {
+        rc = change(d);
+        if (rc == 0 && is_full(d))
+            rc = -ENOSPC;
+    } else {
+        rc = touch(d);
+    }
+    if (rc == 0 && f == NULL) {
+        snprintf(e.to, sizeof(e.to), "%s", full);
+        disk_apply(d, &e);
+        f = disk_named(d, full);
+    }
+    if (rc == 0 && (flags & O_TRUNC) != 0 && f->size > 0)
+        disk_apply(d, &(struct disk_event){.op = DISK_EMPTY, .file = f->number});
+    return rc == 0 ? new_handle(d, f, "") : rc;
 }
 
 static int disk_open(void *user, int dir, const char *name, int flags, int mode)
 {
     struct disk *d = user;
-    char full[96];
-    size_t i;
-    int rc = 0;
+    char full[DISK_NAME];
+    int rc;
 
     (void)mode;
     pthread_mutex_lock(&d->lock);
     if ((flags & O_DIRECTORY) != 0) {
-        rc = new_handle(d, NULL, dir == AT_FDCWD ? "" : name); /* the spool is the root */
-        pthread_mutex_unlock(&d->lock);
-        return rc;
-    }
-    full_name(d, dir, name, full);
-    i = find(d->names, d->n_names, full);
-    if (i == d->n_names && (flags & O_CREAT) == 0) {
-        rc = -ENOENT;
-    } else if (i == d->n_names && (rc = change(d)) == 0) {
-        struct disk_file *f = new_file(d);
-
-        set_name(&d->names, &d->n_names, full, f);
-        note_change(d, "", full, f);
-    } else if (rc == 0 && (flags & O_EXCL) != 0) {
-        rc = -EEXIST;
-    }
-    if (rc == 0) {
-        struct disk_file *f = d->names[find(d->names, d->n_names, full)].file;
-
-        if ((flags & O_TRUNC) != 0)
-            f->size = 0;
-        rc = new_handle(d, f, "");
+        if ((rc = touch(d)) == 0)
+            rc = open_dir(d, dir, name);
+    } else {
+        full_name(d, dir, name, full);
+        rc = open_file(d, full, flags);
     }
     pthread_mutex_unlock(&d->lock);
     return rc;
@@ -192,104 +142,94 @@ static int64_t disk_read(void *user, int fd, void *p, size_t n, uint64_t offset)
 {
     struct disk *d = user;
     const struct disk_file *f;
-
-    pthread_mutex_lock(&d->lock);
-    f = d->handles[fd].file;
-    if (offset >= f->size)
-        n = 0;
-    else if (n > f->size - offset)
-        n = (size_t)(f->size - offset);
-    if (n > 0)
-        memcpy(p, f->now + offset, n);
-    pthread_mutex_unlock(&d->lock);
-    return (int64_t)n;
-}
-
-static void reserve(struct disk_file *f, size_t size)
-{
-    size_t cap = f->cap;
-
-    if (size <= cap)
-        return;
-    cap = (size + 65535) / 65536 * 65536;
-    f->now = grow(f->now, cap);
-    f->lasting = grow(f->lasting, cap);
-    f->dirty = grow(f->dirty, cap / SECTOR);
-    memset(f->now + f->cap, 0, cap - f->cap);
-    memset(f->lasting + f->cap, 0, cap - f->cap);
-    memset(f->dirty + f->cap / SECTOR, 0, (cap - f->cap) / SECTOR);
-    f->cap = cap;
-}
-
-static void write_at(struct disk_file *f, const void *p, size_t n, uint64_t offset)
-{
-    if (n == 0)
-        return;
-    reserve(f, (size_t)offset + n);
-    memcpy(f->now + offset, p, n);
-    for (size_t s = (size_t)offset / SECTOR; s <= (offset + n - 1) / SECTOR; s++)
-        f->dirty[s] = true;
-    if (offset + n > f->size)
-        f->size = (size_t)offset + n;
-}
-
-/* Writes short now and then: whoever calls must cope. */
-static int64_t disk_write(void *user, int fd, const struct iovec *v, int n, uint64_t offset)
-{
-    struct disk *d = user;
-    struct disk_file *f;
-    uint64_t at = offset;
     int rc;
 
     pthread_mutex_lock(&d->lock);
     f = d->handles[fd].file;
-    rc = change(d);
-    for (int i = 0; i < n && rc == 0; i++) {
-        size_t part = v[i].iov_len;
-
-        if (i > 0 && d->n_calls % 7 == 0)
-            break;
-        if (part > 1 && i == 0 && d->n_calls % 11 == 0)
-            part /= 2;
-        write_at(f, v[i].iov_base, part, at);
-        at += part;
-        if (part < v[i].iov_len)
-            break;
-    }
-    d->written += at - offset;
+    rc = touch(d);
+    if (offset >= f->size)
+        n = 0;
+    else if (n > f->size - offset)
+        n = (size_t)(f->size - offset);
+    if (n > 0 && rc == 0)
+        memcpy(p, f->now + offset, n);
     pthread_mutex_unlock(&d->lock);
-    return rc != 0 ? rc : (int64_t)(at - offset);
+    return rc != 0 ? rc : (int64_t)n;
 }
 
-static void make_lasting(struct disk_file *f)
+/* How much of n octets this write takes: whoever calls must cope. */
+static size_t shortened(struct disk *d, const struct iovec *v, size_t n)
 {
-    if (f->size > 0)
-        memcpy(f->lasting, f->now, f->size);
-    if (f->cap > 0)
-        memset(f->dirty, 0, f->cap / SECTOR);
-    f->lasting_size = f->size;
+    size_t to = n;
+
+    d->n_writes++;
+    if (d->short_every != 0 && d->n_writes % d->short_every == 0)
+        to = d->short_to != 0 ? d->short_to : n / 2;
+    else if (d->short_every == 0 && d->n_calls % 7 == 0)
+        to = v[0].iov_len;
+    else if (d->short_every == 0 && d->n_calls % 11 == 0)
+        to = v[0].iov_len / 2;
+    return to == 0 || to > n ? n : to;
+}
+
+/* A file that grows stops where the disk does. 0 or -ENOSPC. */
+static int fit(struct disk *d, const struct disk_file *f, uint64_t offset, size_t *n)
+{
+    uint64_t end = f->size + room(d);
+
+    if (offset + *n <= end)
+        return 0;
+    if (offset >= end)
+        return -ENOSPC;
+    *n = (size_t)(end - offset);
+    return 0;
+}
+
+static int64_t disk_write(void *user, int fd, const struct iovec *v, int n, uint64_t offset)
+{
+    struct disk *d = user;
+    struct disk_event e = {.op = DISK_WRITE, .offset = offset};
+    uint8_t *whole;
+    size_t size = 0;
+    int rc;
+
+    for (int i = 0; i < n; i++)
+        size += v[i].iov_len;
+    e.p = whole = disk_grow(NULL, size);
+    for (int i = 0, at = 0; i < n; at += (int)v[i++].iov_len) {
+        if (v[i].iov_len > 0)
+            memcpy(whole + at, v[i].iov_base, v[i].iov_len);
+    }
+    pthread_mutex_lock(&d->lock);
+    e.file = d->handles[fd].file->number;
+    rc = change(d);
+    e.n = shortened(d, v, size);
+    if (rc == 0)
+        rc = fit(d, d->files[e.file], offset, &e.n);
+    if (rc == 0)
+        disk_apply(d, &e);
+    pthread_mutex_unlock(&d->lock);
+    free(whole);
+    return rc != 0 ? rc : (int64_t)e.n;
 }
 
 static int disk_sync(void *user, int fd)
 {
     struct disk *d = user;
     struct disk_handle *h = &d->handles[fd];
-    size_t kept = 0;
+    struct disk_event e = {.op = DISK_SYNC};
     int rc;
 
     pthread_mutex_lock(&d->lock);
     rc = change(d);
-    if (rc == 0 && h->file != NULL)
-        make_lasting(h->file);
-    if (rc == 0 && h->file == NULL) {
-        for (size_t i = 0; i < d->n_changes; i++) {
-            if (in_dir(&d->changes[i], h->dir))
-                apply_change(d, &d->changes[i]);
-            else
-                d->changes[kept++] = d->changes[i];
-        }
-        d->n_changes = kept;
+    if (h->file != NULL) {
+        e.file = h->file->number;
+    } else {
+        e.op = DISK_SYNC_DIR;
+        snprintf(e.to, sizeof(e.to), "%s", h->dir);
     }
+    if (rc == 0)
+        disk_apply(d, &e);
     pthread_mutex_unlock(&d->lock);
     return rc;
 }
@@ -297,22 +237,15 @@ static int disk_sync(void *user, int fd)
 static int disk_rename(void *user, int dir, const char *from, const char *to)
 {
     struct disk *d = user;
-    char a[96], b[96];
-    size_t i;
+    struct disk_event e = {.op = DISK_RENAME};
     int rc;
 
     pthread_mutex_lock(&d->lock);
-    full_name(d, dir, from, a);
-    full_name(d, dir, to, b);
-    i = find(d->names, d->n_names, a);
-    rc = i == d->n_names ? -ENOENT : change(d);
-    if (rc == 0) {
-        struct disk_file *f = d->names[i].file;
-
-        drop_name(d->names, &d->n_names, a);
-        set_name(&d->names, &d->n_names, b, f);
-        note_change(d, a, b, f);
-    }
+    full_name(d, dir, from, e.from);
+    full_name(d, dir, to, e.to);
+    rc = disk_named(d, e.from) == NULL ? -ENOENT : change(d);
+    if (rc == 0)
+        disk_apply(d, &e);
     pthread_mutex_unlock(&d->lock);
     return rc;
 }
@@ -320,83 +253,89 @@ static int disk_rename(void *user, int dir, const char *from, const char *to)
 static int disk_unlink(void *user, int dir, const char *name)
 {
     struct disk *d = user;
-    char full[96];
+    struct disk_event e = {.op = DISK_UNLINK};
     int rc;
 
     pthread_mutex_lock(&d->lock);
-    full_name(d, dir, name, full);
-    rc = find(d->names, d->n_names, full) == d->n_names ? -ENOENT : change(d);
-    if (rc == 0) {
-        d->used -= d->names[find(d->names, d->n_names, full)].file->size;
-        drop_name(d->names, &d->n_names, full);
-        note_change(d, full, "", NULL);
-    }
+    full_name(d, dir, name, e.from);
+    rc = disk_named(d, e.from) == NULL ? -ENOENT : change(d);
+    if (rc == 0)
+        disk_apply(d, &e);
     pthread_mutex_unlock(&d->lock);
     return rc;
 }
 
 static int disk_mkdir(void *user, int dir, const char *name, int mode)
 {
-    (void)user;
-    (void)dir;
-    (void)name;
+    struct disk *d = user;
+    struct disk_event e = {.op = DISK_MKDIR};
+    int rc;
+
     (void)mode;
-    return 0;
+    pthread_mutex_lock(&d->lock);
+    full_name(d, dir, name, e.to);
+    rc = disk_named(d, e.to) != NULL ? -EEXIST : change(d);
+    if (rc == 0 && is_full(d))
+        rc = -ENOSPC;
+    if (rc == 0)
+        disk_apply(d, &e);
+    pthread_mutex_unlock(&d->lock);
+    return rc;
 }
 
 static int disk_allocate(void *user, int fd, uint64_t size)
 {
     struct disk *d = user;
+    const struct disk_file *f;
     int rc;
 
     pthread_mutex_lock(&d->lock);
+    f = d->handles[fd].file;
     rc = change(d);
-    if (rc == 0 && d->capacity != 0 && d->used + size > d->capacity)
+    if (rc == 0 && size > f->size && size - f->size > room(d))
         rc = -ENOSPC;
-    if (rc == 0) {
-        struct disk_file *f = d->handles[fd].file;
-
-        reserve(f, (size_t)size);
-        d->used += size - f->size;
-        f->size = (size_t)size;
-    }
+    if (rc == 0)
+        disk_apply(d,
+                   &(struct disk_event){.op = DISK_SIZE, .file = f->number, .n = (size_t)size});
     pthread_mutex_unlock(&d->lock);
     return rc;
-}
-
-static int disk_truncate(void *user, int fd, uint64_t size)
-{
-    return disk_allocate(user, fd, size);
 }
 
 static int disk_size(void *user, int fd, uint64_t *size_r)
 {
     struct disk *d = user;
+    int rc;
 
     pthread_mutex_lock(&d->lock);
-    *size_r = d->handles[fd].file->size;
+    if ((rc = touch(d)) == 0)
+        *size_r = d->handles[fd].file->size;
     pthread_mutex_unlock(&d->lock);
-    return 0;
+    return rc;
 }
 
 static int disk_free_space(void *user, int fd, uint64_t *free_r)
 {
     struct disk *d = user;
+    int rc;
 
     (void)fd;
     pthread_mutex_lock(&d->lock);
-    *free_r = d->capacity == 0        ? UINT64_MAX / 2
-              : d->capacity > d->used ? d->capacity - d->used
-                                      : 0;
+    if ((rc = touch(d)) == 0)
+        *free_r = d->hides_full ? UINT64_MAX / 2 : room(d);
     pthread_mutex_unlock(&d->lock);
-    return 0;
+    return rc;
 }
 
 static int disk_lock(void *user, int fd)
 {
-    (void)user;
+    struct disk *d = user;
+    int rc;
+
     (void)fd;
-    return 0;
+    pthread_mutex_lock(&d->lock);
+    rc = touch(d);
+    pthread_mutex_unlock(&d->lock);
+    return rc;
 }
 
 static int disk_flush(void *user, int fd, uint64_t offset, uint64_t n)
@@ -411,33 +350,36 @@ static int disk_flush(void *user, int fd, uint64_t offset, uint64_t n)
 static int disk_list(void *user, int dir, void (*each)(void *arg, const char *name), void *arg)
 {
     struct disk *d = user;
+    const char *prefix = d->handles[dir].dir;
     struct disk_name *names;
-    size_t n, prefix;
+    size_t n, skip = strlen(prefix) + (*prefix != '\0');
+    int rc;
 
     pthread_mutex_lock(&d->lock);
     n = d->n_names;
-    names = grow(NULL, n * sizeof(*names));
+    names = disk_grow(NULL, n * sizeof(*names));
     if (n > 0)
         memcpy(names, d->names, n * sizeof(*names));
+    rc = touch(d);
     pthread_mutex_unlock(&d->lock);
-    prefix = strlen(d->handles[dir].dir);
-    for (size_t i = 0; i < n; i++) {
-        const char *rest = names[i].name + prefix + (prefix > 0);
+    for (size_t i = 0; i < n && rc == 0; i++) {
+        const char *name = names[i].name;
 
-        if (strncmp(names[i].name, d->handles[dir].dir, prefix) != 0 ||
-            (prefix > 0 && names[i].name[prefix] != '/') || strchr(rest, '/') != NULL)
+        if (strncmp(name, prefix, strlen(prefix)) != 0 || strncmp(name, "..", 2) == 0 ||
+            (skip > 0 && (strlen(name) <= skip || name[skip - 1] != '/')) ||
+            strchr(name + skip, '/') != NULL)
             continue;
-        each(arg, rest);
+        each(arg, name + skip);
     }
     free(names);
-    return 0;
+    return rc;
 }
 
 void disk_init(struct disk *d)
 {
     *d = (struct disk){
         .io = {d, disk_open, disk_close, disk_read, disk_write, disk_sync, disk_sync,
-               disk_rename, disk_unlink, disk_mkdir, disk_allocate, disk_truncate, disk_size,
+               disk_rename, disk_unlink, disk_mkdir, disk_allocate, disk_allocate, disk_size,
                disk_free_space, disk_lock, disk_flush, disk_list},
     };
     pthread_mutex_init(&d->lock, NULL);
@@ -446,15 +388,17 @@ void disk_init(struct disk *d)
 
 void disk_deinit(struct disk *d)
 {
-    struct disk_file *next;
+    for (size_t i = 0; i < d->n_files; i++) {
+        struct disk_file *f = d->files[i];
 
-    for (struct disk_file *f = d->files; f != NULL; f = next) {
-        next = f->next;
-        free(f->now);
-        free(f->lasting);
+        if (!f->borrowed) {
+            free(f->now);
+            free(f->lasting);
+        }
         free(f->dirty);
         free(f);
     }
+    free(d->files);
     free(d->names);
     free(d->lasting);
     free(d->changes);
@@ -469,110 +413,4 @@ bool disk_stopped(struct disk *d)
     stopped = d->stopped;
     pthread_mutex_unlock(&d->lock);
     return stopped;
-}
-
-static bool keeps(struct disk *d, enum disk_fate fate)
-{
-    return fate == DISK_KEEP || (fate != DISK_LOSE && rng_u64(&d->rng.rng) % 2 == 0);
-}
-
-static void cut_file(struct disk *d, struct disk_file *f, enum disk_fate fate)
-{
-    /* The size comes with the last sector that is kept: what is cut off reads as nothing. */
-    size_t size = fate == DISK_LOSE ? f->lasting_size : f->size;
-
-    for (size_t s = 0; s * SECTOR < f->cap; s++) {
-        uint8_t *from = f->now + s * SECTOR, *to = f->lasting + s * SECTOR;
-
-        if (!f->dirty[s])
-            continue;
-        if (keeps(d, fate))
-            memcpy(to, from, SECTOR);
-        else if (fate == DISK_GARBLE && rng_u64(&d->rng.rng) % 2 == 0)
-            rng_fill(&d->rng.rng, to, SECTOR);
-    }
-    if (f->cap > 0)
-        memcpy(f->now, f->lasting, f->cap);
-    if (f->cap > 0)
-        memset(f->dirty, 0, f->cap / SECTOR);
-    f->size = f->lasting_size = size;
-}
-
-void disk_cut_power(struct disk *d, enum disk_fate fate, uint64_t seed)
-{
-    pthread_mutex_lock(&d->lock);
-    rng_seeded_init(&d->rng, seed);
-    for (size_t i = 0; i < d->n_changes; i++) {
-        if (keeps(d, fate))
-            apply_change(d, &d->changes[i]);
-    }
-    d->n_changes = 0;
-    d->names = grow(d->names, d->n_lasting * sizeof(*d->names));
-    if (d->n_lasting > 0)
-        memcpy(d->names, d->lasting, d->n_lasting * sizeof(*d->names));
-    d->n_names = d->n_lasting;
-    for (struct disk_file *f = d->files; f != NULL; f = f->next)
-        cut_file(d, f, fate);
-    for (size_t i = 0; i < 512; i++)
-        d->handles[i].used = false;
-    d->stopped = d->failed = false;
-    d->stop_at = d->fail_at = 0;
-    d->n_calls = 0;
-    pthread_mutex_unlock(&d->lock);
-}
-
-uint8_t *disk_content(struct disk *d, const char *name, size_t *size_r)
-{
-    uint8_t *content = NULL;
-    size_t i;
-
-    pthread_mutex_lock(&d->lock);
-    if ((i = find(d->names, d->n_names, name)) < d->n_names) {
-        *size_r = d->names[i].file->size;
-        content = d->names[i].file->now;
-    }
-    pthread_mutex_unlock(&d->lock);
-    return content;
-}
-
-static bool ends_with(const char *name, const char *ending)
-{
-    size_t n = strlen(name), k = strlen(ending);
-
-    return n >= k && strcmp(name + n - k, ending) == 0;
-}
-
-size_t disk_unlink_matching(struct disk *d, const char *ending)
-{
-    size_t n = 0;
-
-    pthread_mutex_lock(&d->lock);
-    for (size_t i = 0; i < d->n_names;) {
-        if (!ends_with(d->names[i].name, ending)) {
-            i++;
-            continue;
-        }
-        drop_name(d->lasting, &d->n_lasting, d->names[i].name);
-        drop_name(d->names, &d->n_names, d->names[i].name);
-        n++;
-    }
-    pthread_mutex_unlock(&d->lock);
-    return n;
-}
-
-const char *disk_name_at(struct disk *d, const char *prefix, const char *ending, size_t k)
-{
-    const char *found = NULL;
-
-    pthread_mutex_lock(&d->lock);
-    for (size_t i = 0; found == NULL && i < d->n_names; i++) {
-        const char *name = d->names[i].name;
-
-        if (strncmp(name, prefix, strlen(prefix)) != 0 || !ends_with(name, ending) || k-- > 0)
-            continue;
-        snprintf(d->found, sizeof(d->found), "%s", name);
-        found = d->found;
-    }
-    pthread_mutex_unlock(&d->lock);
-    return found;
 }
