@@ -135,11 +135,14 @@ static int take_lock(struct store *s, struct err *e)
     return 0;
 }
 
+/* 1: made; 0: was there. */
 static int make_dir(struct store *s, int dir, const char *name, struct err *e)
 {
-    int rc = s->options.read_only ? 0 : s->io->mkdir(s->io->user, dir, name, 0700);
+    int rc = s->options.read_only ? -EEXIST : s->io->mkdir(s->io->user, dir, name, 0700);
 
-    if (rc < 0 && rc != -EEXIST)
+    if (rc >= 0)
+        return 1;
+    if (rc != -EEXIST)
         return err_errno(e, store_err(rc), -rc, "%s: cannot make %s", s->options.dir, name);
     return 0;
 }
@@ -148,14 +151,14 @@ static int open_below(struct store *s, struct err *e)
 {
     int rc = make_dir(s, s->dir, "seg", e);
 
-    if (rc == 0)
+    if (rc >= 0)
         rc = make_dir(s, s->dir, "big", e);
-    if (rc == 0)
+    if (rc >= 0)
         rc = make_dir(s, s->dir, "damaged", e);
-    if (rc == 0 && !s->options.read_only && (rc = s->io->sync(s->io->user, s->dir)) < 0)
-        return err_errno(e, BARID_EIO, -rc, "%s: cannot sync", s->options.dir);
-    if (rc != 0)
+    if (rc < 0)
         return rc;
+    if (!s->options.read_only && (rc = s->io->sync(s->io->user, s->dir)) < 0)
+        return err_errno(e, BARID_EIO, -rc, "%s: cannot sync", s->options.dir);
     s->seg_dir = open_dir(s, s->dir, "seg");
     s->big_dir = open_dir(s, s->dir, "big");
     if (s->seg_dir < 0 || s->big_dir < 0)
@@ -163,13 +166,31 @@ static int open_below(struct store *s, struct err *e)
     return 0;
 }
 
+/* Before anything in it is promised the spool's own name is durable. An earlier start may have
+ * made it and died; a directory that somebody else made may lie where we cannot look, and is
+ * then theirs to care for. */
+static int sync_above(struct store *s, bool made, struct err *e)
+{
+    int fd = open_dir(s, s->dir, ".."), rc = fd;
+
+    if (fd >= 0) {
+        rc = s->io->sync(s->io->user, fd);
+        s->io->close(s->io->user, fd);
+    }
+    if (rc >= 0 || !made)
+        return 0;
+    return err_errno(e, BARID_EIO, -rc, "%s: cannot sync the directory above it",
+                     s->options.dir);
+}
+
 int log_dir_open(struct store *s, struct err *e)
 {
-    bool fresh;
+    bool fresh, made;
     int rc = make_dir(s, AT_FDCWD, s->options.dir, e);
 
-    if (rc != 0)
+    if (rc < 0)
         return rc;
+    made = rc > 0;
     if ((s->dir = open_dir(s, AT_FDCWD, s->options.dir)) < 0)
         return err_errno(e, BARID_EIO, -s->dir, "%s: cannot open", s->options.dir);
     rc = parse_format(s, e);
@@ -178,6 +199,8 @@ int log_dir_open(struct store *s, struct err *e)
         rc = check_empty(s, e);
     if (rc == 0)
         rc = take_lock(s, e);
+    if (rc == 0 && fresh)
+        rc = sync_above(s, made, e);
     if (rc == 0 && fresh)
         rc = write_format(s, e);
     return rc != 0 ? rc : open_below(s, e);

@@ -217,6 +217,50 @@ static void says_why_it_closed(void **state)
     disk_deinit(&d);
 }
 
+/* The directory is a name in the one above, and that must be durable like all others. */
+static void a_new_spool_outlives_the_first_power_cut(void **state)
+{
+    struct spool *s;
+    struct disk d;
+    uint64_t id;
+
+    (void)state;
+    disk_init(&d);
+    s = open_on(&d);
+    id = test_accept(s, 1, 100, START_US);
+    s->ops->close(s);
+    disk_cut_power(&d, DISK_LOSE, 1);
+    s = open_on(&d);
+    assert_int_equal(test_verify(s, id, 1, 100), 0);
+    s->ops->close(s);
+    disk_deinit(&d);
+}
+
+/* A start that died between making it and saying so leaves it to the next one. */
+static void a_spool_made_by_halves_outlives_it_too(void **state)
+{
+    struct spool_log_options options;
+    struct spool *s = NULL;
+    struct disk d;
+    uint64_t id;
+
+    (void)state;
+    disk_init(&d);
+    options = small(&d);
+    d.stop_at = 2; /* the directory is made, and no more */
+    assert_int_not_equal(spool_log_open(&s, &options, NULL), 0);
+    d.stop_at = 0;
+    d.stopped = false; /* the process died, not the machine */
+    s = open_on(&d);
+    id = test_accept(s, 1, 100, START_US);
+    s->ops->close(s);
+    disk_cut_power(&d, DISK_LOSE, 1);
+    s = open_on(&d);
+    assert_int_equal(test_verify(s, id, 1, 100), 0);
+    s->ops->close(s);
+    disk_deinit(&d);
+}
+
 /* --- a full disk */
 
 static size_t fill(struct spool *s, uint64_t *ids, size_t most)
@@ -535,6 +579,8 @@ int main(void)
         cmocka_unit_test(stands_a_full_disk_at_every_call),
         cmocka_unit_test(stands_failing_allocations),
         cmocka_unit_test(says_why_it_closed),
+        cmocka_unit_test(a_new_spool_outlives_the_first_power_cut),
+        cmocka_unit_test(a_spool_made_by_halves_outlives_it_too),
         cmocka_unit_test(a_full_spool_drains),
         cmocka_unit_test(the_cleaner_bounds_the_disk),
         cmocka_unit_test(damage_is_set_aside),
