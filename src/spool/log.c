@@ -454,6 +454,23 @@ static struct store *store_new(const struct spool_log_options *options)
     return s;
 }
 
+/* What a start must not do, for tests that must then fail: goes on in the last segment that has
+ * records. */
+static bool append_to_found(struct store *s)
+{
+    struct log_segment *seg = segment_by_number(s, s->prev_segno);
+    char name[LOG_NAME_SIZE];
+
+    if ((s->options.broken & SPOOL_BROKEN_APPEND) == 0 || seg == NULL)
+        return false;
+    segment_name(seg->segno, ".idx", name);
+    s->io->unlink(s->io->user, s->seg_dir, name);
+    seg->rows_lost = seg->sidecar;
+    seg->sealed = seg->sidecar = false;
+    s->active = seg;
+    return true;
+}
+
 /* Spares beyond the wanted number go to a full disk's aid only when something is freed: leave
  * them. */
 static int open_store(struct store *s, struct err *e)
@@ -465,7 +482,7 @@ static int open_store(struct store *s, struct err *e)
     if (rc != 0 || s->options.read_only)
         return rc;
     /* Even with no space at all: an operator must be able to remove mail. */
-    if ((rc = segment_make(s, true, &s->active)) != 0)
+    if (!append_to_found(s) && (rc = segment_make(s, true, &s->active)) != 0)
         return err_set(e, rc, "%s: cannot add a segment: %s", s->options.dir,
                        barid_strerror(rc));
     s->full = s->active->reserve;

@@ -47,6 +47,7 @@ enum spool_log_broken {
     SPOOL_BROKEN_NO_CRC = 2,    /* checksums are not looked at */
     SPOOL_BROKEN_NO_NONCE = 4,  /* records of earlier lives of a segment count */
     SPOOL_BROKEN_DROP_DEL = 8,  /* a DEL is not kept for the sake of its PUT */
+    SPOOL_BROKEN_APPEND = 16,   /* a start goes on in the segment that it found */
 };
 
 /*
