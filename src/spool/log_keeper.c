@@ -20,8 +20,8 @@
 
 static int write_zeros(struct store *s, int fd)
 {
-    uint8_t *zeros = mem_zalloc(s->mem, WRITE_AHEAD);
     uint64_t at = 0, size = s->options.segment_size;
+    uint8_t *zeros = mem_zalloc(s->mem, size < WRITE_AHEAD ? (size_t)size : WRITE_AHEAD);
     bool urgent = false;
     int rc = zeros == NULL ? -ENOMEM : 0;
 

@@ -60,12 +60,23 @@ struct unit_state test_unit(int64_t due_us)
     return (struct unit_state){.status = UNIT_PENDING, .due_us = due_us};
 }
 
+/* Octet i is '!' + (31 seed + 7 i + i / 512) mod 90: within 512 octets it goes round in steps of
+ * 7, so that a piece is copied out of one turn and a bit. */
 void test_fill(uint64_t seed, uint64_t offset, char *p, size_t n)
 {
-    for (size_t i = 0; i < n; i++) {
-        uint64_t at = offset + i;
+    char turn[90 + 512];
 
-        p[i] = (char)('!' + (seed * 31 + at * 7 + (at >> 9)) % 90);
+    for (unsigned i = 0, value = 0; i < sizeof(turn); i++, value = (value + 7) % 90)
+        turn[i] = (char)('!' + value);
+    while (n > 0) {
+        uint64_t value = (seed * 31 + offset * 7 + offset / 512) % 90;
+        size_t part = 512 - (size_t)(offset % 512);
+
+        part = part < n ? part : n;
+        memcpy(p, turn + value * 13 % 90, part); /* 7 * 13 = 1 mod 90 */
+        offset += part;
+        p += part;
+        n -= part;
     }
 }
 

@@ -14,12 +14,14 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "spool/disk_testing.h"
+#include "spool/log_format.h"
 #include "spool/player_testing.h"
 #include "spool/spool_open.h"
 #include "spool/spool_testing.h"
@@ -122,7 +124,7 @@ static int open_on(struct history *h, struct disk *d, struct rng_seeded *rng,
         .clock = &clock->clock,
         .rng = &rng->rng,
         .segment_size = SEGMENT,
-        .clean_above = 2 * SEGMENT,
+        .clean_above = SEGMENT / 2,
         .spares = 1,
         .spares_max = 3,
         .soft_free = 1,
@@ -215,6 +217,8 @@ static void work_a_little(struct ledger *l, struct spool *s)
     ledger_note(l, &m);
     for (m.message = 0; l->known[m.message].mind != THERE;)
         m.message++;
+    if (m.message + 1 == l->n)
+        return; /* the new one stays */
     waiter_init(&w);
     if (s->ops->erase(s, l->known[m.message].id, waiter_done, &w) != 0 || waiter_wait(&w) != 0)
         ledger_complain(l, &l->known[m.message], "cannot be removed after recovery");
@@ -342,17 +346,36 @@ static void run(struct history *h, const struct player_mix *mix, size_t steps, u
 }
 
 /* What a trace is made of: a proof of cleaning that has seen none is no proof. */
-static size_t count_names(const struct trace *t, const char *from, const char *to)
-{
-    size_t n = 0;
+struct made_of {
+    uint64_t changes, recycled, copied, big;
+};
 
+static uint64_t count_copies(const struct disk_event *e)
+{
+    struct log_record r;
+    uint64_t n = 0;
+
+    for (size_t at = 0; e->offset > 0 && at + LOG_RECORD_SIZE <= e->n; at += 8) {
+        n += log_record_decode(&r, (const uint8_t *)e->p + at) == 0 &&
+             (r.flags & LOG_COPIED) != 0;
+    }
+    return n;
+}
+
+static void count_changes(const struct trace *t, struct made_of *made)
+{
+    made->changes += t->changes;
     for (size_t i = 0; i < t->n; i++) {
         const struct disk_event *e = &t->entries[i].change;
 
-        n += t->entries[i].kind == ENTRY_CHANGE && e->op == DISK_RENAME &&
-             strstr(e->from, from) != NULL && strstr(e->to, to) != NULL;
+        if (t->entries[i].kind != ENTRY_CHANGE)
+            continue;
+        made->recycled += e->op == DISK_RENAME && strstr(e->from, ".log") != NULL &&
+                          strstr(e->to, "spare.") != NULL;
+        made->big += e->op == DISK_MAKE && strncmp(e->to, "big/", 4) == 0;
+        if (e->op == DISK_WRITE)
+            made->copied += count_copies(e);
     }
-    return n;
 }
 
 static size_t histories(void)
@@ -377,46 +400,99 @@ static const struct player_mix everything = {
 static const struct player_mix cleaning = {
     .commits = 5,
     .delivers = 5,
-    .stays_one_in = 12,
+    .stays_one_in = 6,
     .body_most = 9000,
     .at_once = 5,
 };
 
-static void power_may_go_at_any_change(const struct player_mix *mix, const char *name,
-                                       size_t steps)
+static struct made_of power_may_go_at_any_change(const struct player_mix *mix, const char *name,
+                                                 size_t steps)
 {
-    uint64_t changes = 0, images = 0, recoveries = 0, recycled = 0;
+    uint64_t images = 0, recoveries = 0;
+    struct made_of made = {0};
 
     for (uint64_t seed = 1; seed <= histories(); seed++) {
         struct history h;
 
         run(&h, mix, steps, seed, 0);
-        changes += h.trace.changes;
         images += h.images;
         recoveries += h.recoveries;
-        recycled += count_names(&h.trace, ".log", "spare.");
+        count_changes(&h.trace, &made);
         trace_deinit(&h.trace);
         if (h.failure[0] != '\0')
             fail_msg("%s", h.failure);
     }
-    assert_true(recycled > 0);
-    printf("# proof: power cut at every change of the disk, %s: %llu lives, %llu changes "
-           "(%llu segments recycled), %llu disk images, %llu recoveries, 0 lost\n",
-           name, (unsigned long long)histories() * LIVES, (unsigned long long)changes,
-           (unsigned long long)recycled, (unsigned long long)images,
+    printf("# proof: power cut before every change of the disk, %s: %llu lives, %llu changes "
+           "(%llu large bodies, %llu records copied by the cleaner, %llu segments recycled), "
+           "%llu disk images, %llu recoveries, 0 lost\n",
+           name, (unsigned long long)histories() * LIVES, (unsigned long long)made.changes,
+           (unsigned long long)made.big, (unsigned long long)made.copied,
+           (unsigned long long)made.recycled, (unsigned long long)images,
            (unsigned long long)recoveries);
+    return made;
 }
 
 static void power_may_go_while_everything_happens(void **state)
 {
+    struct made_of made = power_may_go_at_any_change(&everything, "all operations", 14);
+
     (void)state;
-    power_may_go_at_any_change(&everything, "all operations", 12);
+    assert_true(made.recycled > 0);
+    assert_true(made.big > 0);
 }
 
 static void power_may_go_while_the_cleaner_works(void **state)
 {
+    struct made_of made = power_may_go_at_any_change(&cleaning, "cleaning", 25);
+
     (void)state;
-    power_may_go_at_any_change(&cleaning, "cleaning", 25);
+    assert_true(made.recycled > 0);
+    assert_true(made.copied > 0);
+}
+
+/* A left-out safeguard, and how many images may go by before it shows. */
+static void finds(const char *what, unsigned broken)
+{
+    uint64_t images = 0;
+
+    for (uint64_t seed = 1; seed <= 4; seed++) {
+        struct history h;
+
+        run(&h, &everything, 14, seed, broken);
+        images += h.images;
+        trace_deinit(&h.trace);
+        if (h.failure[0] == '\0')
+            continue;
+        printf("# proof: recorded history without a safeguard, %s: caught by image %llu (%s)\n",
+               what, (unsigned long long)images, h.failure);
+        return;
+    }
+    fail_msg("%llu images without a safeguard, and nothing was found",
+             (unsigned long long)images);
+}
+
+static void finds_early_acknowledgement(void **state)
+{
+    (void)state;
+    finds("acknowledged before the sync", SPOOL_BROKEN_EARLY_ACK);
+}
+
+static void finds_missing_checksum(void **state)
+{
+    (void)state;
+    finds("checksums not looked at", SPOOL_BROKEN_NO_CRC);
+}
+
+static void finds_missing_nonce(void **state)
+{
+    (void)state;
+    finds("nonces not looked at", SPOOL_BROKEN_NO_NONCE);
+}
+
+static void finds_appending_to_what_was_found(void **state)
+{
+    (void)state;
+    finds("a found segment appended to", SPOOL_BROKEN_APPEND);
 }
 
 int main(void)
@@ -424,7 +500,15 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(power_may_go_while_everything_happens),
         cmocka_unit_test(power_may_go_while_the_cleaner_works),
+        cmocka_unit_test(finds_early_acknowledgement),
+        cmocka_unit_test(finds_missing_checksum),
+        cmocka_unit_test(finds_missing_nonce),
+        cmocka_unit_test(finds_appending_to_what_was_found),
     };
+
+    /* Thousands of stores come and go: their memory is kept instead of mapped anew. */
+    mallopt(M_MMAP_THRESHOLD, 1 << 30);
+    mallopt(M_TRIM_THRESHOLD, 1 << 30);
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
