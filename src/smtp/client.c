@@ -236,7 +236,11 @@ static bool advance(struct barid_client *c)
 {
     if (c->phase == PHASE_CLOSED)
         return false;
-    if (read_reply(c))
+    /* First: a reply that comes before its chunk was made then means the same as one that comes
+     * behind it, and does not depend on how the input was cut. */
+    if (!c->eof)
+        client_want_body(c);
+    if (c->pending != 0 || read_reply(c))
         return true;
     if (c->eof && c->phase != PHASE_CLOSED) {
         if (c->phase == PHASE_QUIT)
@@ -247,7 +251,6 @@ static bool advance(struct barid_client *c)
     }
     if (c->phase == PHASE_ENVELOPE)
         client_envelope(c);
-    client_want_body(c);
     return c->pending != 0;
 }
 
