@@ -332,7 +332,8 @@ static enum rx_result take(struct receiver *rx, barid_slice in, size_t *used_r)
     struct run run = {.p = in.p, .end = in.p + in.n};
     enum rx_result result = RX_MORE;
 
-    while (result == RX_MORE && run.p < run.end) {
+    /* An LF that is owed without a full chunk stands at a limit: that is known now. */
+    while (result == RX_MORE && (run.p < run.end || (rx->owed && !is_full(rx)))) {
         result = next_step(rx, &run);
         if (rx->headers_due)
             result = RX_HEADERS;

@@ -11,8 +11,8 @@
 #include "smtp/session_lines_testing.h"
 
 #define BARE_LINE "S: 500 5.5.2 Command line must end with <CR><LF>\n"
-#define START "O: no_events\n" GREETING HELO MAIL RCPT "C: DATA\n" GO
-#define BARE  "S: 550 5.6.11 Bare <CR> or <LF> in the message: lines must end with <CR><LF>\n"
+#define START     "O: no_events\n" GREETING HELO MAIL RCPT "C: DATA\n" GO
+#define BARE      "S: 550 5.6.11 Bare <CR> or <LF> in the message: lines must end with <CR><LF>\n"
 
 static void test_bare_newlines(void **state)
 {
@@ -135,9 +135,17 @@ static void test_bdat_out_of_place(void **state)
           "C: BDAT 6\nR: QUIT\\r\\n\nS: 503 5.5.1 Bad sequence of commands: HELO first\n" HELO
           "C: BDAT 6 LAST\nR: QUIT\\r\\n\nS: 503 5.5.1 Bad sequence of commands: MAIL "
           "first\n" MAIL "C: BDAT 6 LAST\nR: QUIT\\r\\n\nS: 503 5.5.1 Bad sequence of "
-                         "commands: RCPT first\n" QUIT);
+          "commands: RCPT first\n" QUIT);
     check("O: no_chunking\n" GREETING HELO MAIL RCPT
           "C: BDAT 6 LAST\nR: QUIT\\r\\n\nS: 502 5.5.1 Command not implemented\n" QUIT);
+    /* A limit that a line end passes with its LF is met in that chunk, not in the next. */
+    check("O: no_events header=8\n" GREETING HELO MAIL RCPT "C: BDAT 9\nR: A: b\\r\\nx\\r\\n\n"
+          "S: 552 5.3.4 Message header exceeds the limit of 8 octets\nC: RSET\nS: 250 2.0.0 "
+          "Ok\n" QUIT);
+    check("O: no_events message=10\n" GREETING HELO MAIL RCPT
+          "C: BDAT 11\nR: A: b\\r\\n\\r\\nx\\r\\n\n"
+          "S: 552 5.3.4 Message size exceeds the limit of 10 octets\nC: RSET\nS: 250 2.0.0 "
+          "Ok\n" QUIT);
     /* Without a size nobody knows what is a command. */
     check(GREETING HELO "C: BDAT x\nC: NOOP\nS: 501 5.5.4 Syntax error: BDAT size [LAST]\n"
                         "L: connect\\nhelo verb=HELO arg=c\\ndisconnect errors\n");
@@ -145,10 +153,9 @@ static void test_bdat_out_of_place(void **state)
                         "L: connect\\nhelo verb=HELO arg=c\\ndisconnect errors\n");
     check("O: no_events\n" GREETING HELO "C: BDAT 99999999999999999999\n"
           "S: 501 5.5.4 Syntax error: BDAT size [LAST]\n");
-    check("O: no_events\n" GREETING HELO MAIL RCPT "R: BDAT 6\\n LAST\\r\\nQUIT\\r\\n\n"
-          BARE_LINE);
-    check("O: no_events\n" GREETING HELO MAIL RCPT "R: BDAT\\r6\\r\\nQUIT\\r\\n\n"
-          BARE_LINE);
+    check("O: no_events\n" GREETING HELO MAIL RCPT
+          "R: BDAT 6\\n LAST\\r\\nQUIT\\r\\n\n" BARE_LINE);
+    check("O: no_events\n" GREETING HELO MAIL RCPT "R: BDAT\\r6\\r\\nQUIT\\r\\n\n" BARE_LINE);
     check("O: no_events\n" GREETING HELO MAIL RCPT "R: bdat 6\\0\\r\\nQUIT\\r\\n\n"
           "S: 501 5.5.4 Syntax error: NUL in command\n");
     check("O: no_events line=64\n" GREETING HELO MAIL RCPT
