@@ -1,0 +1,54 @@
+/* smtp/reference_words_testing.h: how reference_testing.c (commands) and
+ * reference_words_testing.c (arguments and messages) divide the work. Nobody else includes it. */
+#ifndef SMTP_REFERENCE_WORDS_TESTING_H
+#define SMTP_REFERENCE_WORDS_TESTING_H
+
+#include "smtp/reference_testing.h"
+
+#define REFERENCE_RCPTS 1000 /* the default limit of a session */
+
+struct server {
+    const struct reference_options *o;
+    struct reference *r;
+    barid_slice input;
+    const size_t *ends;
+    size_t n_ends;
+    size_t at; /* of the input */
+    bool over; /* the connection is closed, or the input ends */
+
+    bool shut, tls, greeted, esmtp;
+    size_t errors, idle, transactions;
+
+    /* The mail under way. */
+    bool mail, tried, bdat, broken, binary, prdr;
+    barid_slice sender;
+    struct {
+        barid_slice address;
+        enum barid_verdict_kind kind; /* after the message */
+    } rcpt[REFERENCE_RCPTS];
+    size_t n_rcpts;
+
+    /* Its content: header block, blank line and body as they are kept. */
+    struct buf content;
+    bool in_body, cr;
+    size_t body_at, line_n;
+    unsigned refusal;
+    uint64_t dropped;
+};
+
+void reference_say(struct server *s, unsigned code);
+void reference_give_up(struct server *s);
+
+/* The code for MAIL or RCPT as far as the argument decides, 250 when it is right, 0 when the
+ * reference gave up. */
+unsigned reference_mail_argument(struct server *s, barid_slice arg);
+unsigned reference_rcpt_argument(struct server *s, barid_slice arg, barid_slice *address_r);
+bool reference_number(barid_slice text, uint64_t max, uint64_t *value_r);
+
+void reference_content_begin(struct server *s);
+void reference_take_octet(struct server *s, char c); /* of the message */
+bool reference_take_data(struct server *s);          /* false: the input ends, or unsure */
+/* After its last octet: the code that refuses it, or 0. */
+unsigned reference_content_refusal(struct server *s);
+
+#endif
