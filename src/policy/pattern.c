@@ -82,6 +82,9 @@ static bool in_class(int c, int letter)
     case 'x':
         yes = isxdigit(c);
         break;
+    case 'z': /* in no manual since 5.2, and in the library to this day */
+        yes = c == 0;
+        break;
     default:
         return letter == c;
     }

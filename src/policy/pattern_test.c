@@ -71,6 +71,8 @@ static const char *const cases[][2] = {
     {"^a", "%^a"},
     {"aab", "^a"},
     {"x", "x?x?x?"},
+    {"aZz", "%Z+"},
+    {"az", "%z"},
 };
 
 static void test_cases(void **state)
