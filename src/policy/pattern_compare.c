@@ -12,6 +12,7 @@
 struct compare {
     lua_State *theirs;
     struct engine ours;
+    int theirs_run, ours_run; /* the program, compiled, in each registry */
 };
 
 /* Everything as one text; an error as "error": the two word some differently. */
@@ -33,6 +34,17 @@ static const char program[] =
     "safe(function() for a, b in string.gmatch(s, p) do add(a, b) end end)\n"
     "return table.concat(out, ',')\n";
 
+static int compile(lua_State *L, bool sandboxed)
+{
+    if (luaL_loadstring(L, program) != LUA_OK)
+        abort();
+    if (sandboxed) {
+        lua_getfield(L, LUA_REGISTRYINDEX, "barid.env");
+        lua_setupvalue(L, -2, 1);
+    }
+    return luaL_ref(L, LUA_REGISTRYINDEX);
+}
+
 struct compare *compare_new(void)
 {
     struct compare *c = calloc(1, sizeof(*c));
@@ -46,6 +58,8 @@ struct compare *compare_new(void)
     c->ours.script.budget.cpu_ms = 100000;
     if (script_init(&c->ours.script) < 0)
         abort();
+    c->theirs_run = compile(c->theirs, false);
+    c->ours_run = compile(c->ours.script.L, true);
     return c;
 }
 
@@ -56,31 +70,33 @@ void compare_del(struct compare *c)
     free(c);
 }
 
-static const char *run(lua_State *L, bool sandboxed, barid_slice subject, barid_slice pattern,
+/* The result stays on the stack of L. */
+static const char *run(lua_State *L, int compiled, barid_slice subject, barid_slice pattern,
                        size_t *n_r)
 {
     lua_settop(L, 0);
-    if (luaL_loadstring(L, program) != LUA_OK)
-        abort();
-    if (sandboxed) {
-        lua_getfield(L, LUA_REGISTRYINDEX, "barid.env");
-        lua_setupvalue(L, -2, 1);
-    }
+    lua_rawgeti(L, LUA_REGISTRYINDEX, compiled);
     lua_pushlstring(L, subject.n > 0 ? subject.p : "", subject.n);
     lua_pushlstring(L, pattern.n > 0 ? pattern.p : "", pattern.n);
-    if (lua_pcall(L, 2, 1, 0) != LUA_OK)
-        return lua_tolstring(L, -1, n_r);
+    lua_pcall(L, 2, 1, 0); /* an error is a result, too */
     return lua_tolstring(L, -1, n_r);
 }
 
-bool compare_same(struct compare *c, barid_slice subject, barid_slice pattern)
+/* Between two runs nothing is kept: a checker that compares allocations finds them equal. */
+static void tidy(lua_State *L)
+{
+    lua_settop(L, 0);
+    lua_gc(L, LUA_GCCOLLECT);
+}
+
+static bool same(struct compare *c, barid_slice subject, barid_slice pattern)
 {
     size_t n = 0, m = 0;
-    const char *ours = run(c->ours.script.L, true, subject, pattern, &n), *theirs;
+    const char *ours = run(c->ours.script.L, c->ours_run, subject, pattern, &n), *theirs;
 
     if (ours != NULL && memmem(ours, n, "step limit", 10) != NULL)
         return true;
-    theirs = run(c->theirs, false, subject, pattern, &m);
+    theirs = run(c->theirs, c->theirs_run, subject, pattern, &m);
     if (ours == NULL || theirs == NULL)
         return false;
     /* The depth that the C stack allows differs, and so may where it is noticed. */
@@ -88,4 +104,13 @@ bool compare_same(struct compare *c, barid_slice subject, barid_slice pattern)
         memmem(theirs, m, "too complex", 11) != NULL)
         return true;
     return n == m && memcmp(ours, theirs, n) == 0;
+}
+
+bool compare_same(struct compare *c, barid_slice subject, barid_slice pattern)
+{
+    bool result = same(c, subject, pattern);
+
+    tidy(c->ours.script.L);
+    tidy(c->theirs);
+    return result;
 }
