@@ -1,11 +1,14 @@
 /*
- * spool/bench_spool.c: how fast is the log, on this disk, now? Not a test: run it by hand.
+ * spool/bench_spool.c: how fast is the log, on this disk, now? Not a test: bench/run runs it, or a person by hand. One JSON
+ * object on standard output.
  *
- *   bench_spool DIR life  SIZE OUTSTANDING SECONDS    accept, read back, remove within a second
- *   bench_spool DIR hold  SIZE OUTSTANDING SECONDS    accept only
- *   bench_spool DIR raw   SIZE OUTSTANDING SECONDS    the bare loop: the same batches over a
- * written file bench_spool DIR reopen COUNT                      hold COUNT messages of 1 KB,
- * then open again
+ *   bench_spool DIR life SIZE OUTSTANDING SECONDS   accept, read back, remove within a second
+ *   bench_spool DIR hold SIZE OUTSTANDING SECONDS   accept only
+ *   bench_spool DIR raw SIZE BATCH SECONDS          the bare loop: pwrite and fdatasync of BATCH
+ *                                                   bodies at a time over a written file
+ *   bench_spool DIR reopen COUNT                    hold COUNT messages of 1 KB, open again
+ *   bench_spool DIR bodies                          the bodies of a store that nobody serves,
+ *                                                   one after the other, as they are
  */
 #include <fcntl.h>
 #include <pthread.h>
@@ -13,6 +16,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
@@ -23,7 +28,8 @@
     "a packed envelope of some hundred and twenty octets: sender, recipients, the client's "   \
     "facts, and so on and so forth."
 
-#define SPARES 6
+#define SPARES       6
+#define WARM_SECONDS 4.0
 
 struct bench {
     struct spool *s;
@@ -74,6 +80,27 @@ static uint64_t written(void)
     if (f != NULL)
         fclose(f);
     return n;
+}
+
+/* Octets written to the device that dir is on, by anybody: 0 where the kernel does not say. */
+static uint64_t device_written(const char *dir)
+{
+    unsigned long long v[7] = {0};
+    char path[64];
+    struct stat st;
+    FILE *f;
+
+    if (stat(dir, &st) < 0)
+        return 0;
+    snprintf(path, sizeof(path), "/sys/dev/block/%u:%u/stat", major(st.st_dev),
+             minor(st.st_dev));
+    if ((f = fopen(path, "r")) == NULL)
+        return 0;
+    for (size_t i = 0; i < 7; i++)
+        if (fscanf(f, "%llu", &v[i]) != 1)
+            v[6] = 0;
+    fclose(f);
+    return v[6] * 512;
 }
 
 static void die(const char *what, int rc)
@@ -141,21 +168,45 @@ static int by_value(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-static void report(struct bench *b, const char *what, double took, double used, uint64_t bytes,
-                   size_t n)
+/* What a run began with. */
+struct mark {
+    double at, cpu;
+    uint64_t written, device, syncs;
+};
+
+static struct mark mark(struct bench *b, const char *dir)
 {
     struct spool_stats st;
 
     b->s->ops->stats(b->s, &st);
-    qsort(b->latency, b->n_latency, sizeof(double), by_value);
-    printf(
-        "%s %zu B W=%zu: %.0f msgs/s, %.1f us CPU each, %.2f B written per body B, batches of "
-        "%.1f, "
-        "p50 %.0f p99 %.0f p99.9 %.0f us\n",
-        what, b->size, b->outstanding, (double)n / took, used / (double)n * 1e6,
-        (double)bytes / (double)n / (double)b->size,
-        (double)n / (double)(st.syncs > 0 ? st.syncs : 1), b->latency[b->n_latency / 2] * 1e6,
-        b->latency[b->n_latency * 99 / 100] * 1e6, b->latency[b->n_latency * 999 / 1000] * 1e6);
+    return (struct mark){now(), cpu(), written(), device_written(dir), st.syncs};
+}
+
+static double at_share(const double *sorted, size_t n, double share)
+{
+    return n > 0 ? sorted[(size_t)((double)(n - 1) * share)] * 1e6 : 0;
+}
+
+static void print_latency(double *latency, size_t n)
+{
+    qsort(latency, n, sizeof(double), by_value);
+    printf("\"p50_us\":%.1f,\"p99_us\":%.1f,\"p999_us\":%.1f}\n", at_share(latency, n, 0.5),
+           at_share(latency, n, 0.99), at_share(latency, n, 0.999));
+}
+
+static void report(struct bench *b, const char *what, const struct mark *from,
+                   const struct mark *to, size_t n)
+{
+    double bodies = (double)n * (double)b->size;
+    uint64_t syncs = to->syncs - from->syncs;
+
+    printf("{\"what\":\"%s\",\"size\":%zu,\"outstanding\":%zu,\"messages\":%zu,"
+           "\"rate\":%.1f,\"cpu_us\":%.2f,\"batch\":%.2f,\"written\":%.4f,\"device\":%.4f,",
+           what, b->size, b->outstanding, n, (double)n / (to->at - from->at),
+           (to->cpu - from->cpu) / (double)n * 1e6, (double)n / (double)(syncs > 0 ? syncs : 1),
+           (double)(to->written - from->written) / bodies,
+           (double)(to->device - from->device) / bodies);
+    print_latency(b->latency, b->n_latency);
 }
 
 static size_t run(struct bench *b, double seconds, size_t most)
@@ -191,9 +242,9 @@ static size_t run(struct bench *b, double seconds, size_t most)
     return n;
 }
 
-static void open_store(struct bench *b, const char *dir)
+static void open_store(struct bench *b, const char *dir, bool read_only)
 {
-    struct spool_log_options options = {.dir = dir, .spares = SPARES};
+    struct spool_log_options options = {.dir = dir, .spares = SPARES, .read_only = read_only};
     struct err e = {0};
 
     if (spool_log_open(&b->s, &options, &e) != 0) {
@@ -224,8 +275,7 @@ static void bench_store(const char *dir, const char *what, size_t size, size_t o
                       .life = strcmp(what, "life") == 0,
                       .lock = PTHREAD_MUTEX_INITIALIZER,
                       .cond = PTHREAD_COND_INITIALIZER};
-    double began, used;
-    uint64_t bytes;
+    struct mark from, to;
     size_t n;
 
     b.cap_latency = b.cap_done = 8u << 20;
@@ -233,45 +283,63 @@ static void bench_store(const char *dir, const char *what, size_t size, size_t o
     b.done_ids = malloc(b.cap_done * sizeof(uint64_t));
     if (b.latency == NULL || b.done_ids == NULL)
         die("start", BARID_ENOMEM);
-    open_store(&b, dir);
+    open_store(&b, dir, false);
     await_spares(&b);
-    run(&b, 4.0, SIZE_MAX);
+    /* Until segments are recycled and the removals of the first ones have come round. */
+    run(&b, b.life ? WARM_SECONDS : 0.2, SIZE_MAX);
     await_spares(&b);
+    sync(); /* what others left to be written is not ours */
     b.n_latency = 0;
-    bytes = written();
-    began = now();
-    used = cpu();
+    from = mark(&b, dir);
     n = run(&b, seconds, SIZE_MAX);
-    report(&b, what, now() - began, cpu() - used, written() - bytes, n);
+    to = mark(&b, dir);
+    report(&b, what, &from, &to, n);
     b.s->ops->close(b.s);
     free(b.latency);
     free(b.done_ids);
 }
 
-/* write + fdatasync over a file that was written before, batches of all that is outstanding. */
-static void bench_raw(const char *dir, size_t size, size_t outstanding, double seconds)
+static int raw_file(const char *dir, const char *p, size_t batch, size_t size)
 {
-    size_t batch = (size * outstanding + 4095) / 4096 * 4096, at = 0, file = 256u << 20, n = 0;
-    char path[4096], *p = calloc(1, batch);
-    double began;
+    char path[4096];
     int fd;
 
     snprintf(path, sizeof(path), "%s.raw", dir);
-    fd = open(path, O_RDWR | O_CREAT | O_TRUNC, 0600);
-    for (size_t i = 0; i < file; i += batch)
+    fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    if (fd < 0)
+        die("raw", BARID_EIO);
+    unlink(path);
+    for (size_t i = 0; i < size; i += batch)
         if (pwrite(fd, p, batch, (off_t)i) < 0)
             die("raw", BARID_EIO);
-    fsync(fd);
-    for (began = now(); now() - began < seconds; n += outstanding) {
-        if (at + batch > file)
-            at = 0;
+    sync();
+    return fd;
+}
+
+static void bench_raw(const char *dir, size_t size, double per_sync, double seconds)
+{
+    size_t batch = (size_t)((double)size * per_sync + 4095) / 4096 * 4096, at = 0;
+    size_t file = (256u << 20) / batch * batch, n = 0, cap = 8u << 20;
+    char *p = malloc(batch);
+    double *latency = malloc(cap * sizeof(double)), began;
+    int fd;
+
+    if (p == NULL || latency == NULL)
+        die("raw", BARID_ENOMEM);
+    memset(p, 'r', batch);
+    fd = raw_file(dir, p, batch, file);
+    for (began = now(); now() - began < seconds && n < cap; at = (at + batch) % file) {
+        double t = now();
+
         if (pwrite(fd, p, batch, (off_t)at) < 0 || fdatasync(fd) < 0)
             die("raw", BARID_EIO);
-        at += batch;
+        latency[n++] = now() - t;
     }
-    printf("raw %zu B W=%zu: %.0f msgs/s\n", size, outstanding, (double)n / (now() - began));
+    printf("{\"what\":\"raw\",\"size\":%zu,\"batch\":%.2f,\"rate\":%.1f,", size, per_sync,
+           (double)n * per_sync / (now() - began));
+    print_latency(latency, n);
     close(fd);
-    unlink(path);
+    free(latency);
     free(p);
 }
 
@@ -281,36 +349,75 @@ static void bench_reopen(const char *dir, size_t count)
                       .outstanding = 500,
                       .lock = PTHREAD_MUTEX_INITIALIZER,
                       .cond = PTHREAD_COND_INITIALIZER};
-    struct rusage before, after;
-    double began;
+    struct spool_stats st;
+    double began, took;
 
-    open_store(&b, dir);
-    run(&b, 1e9, count);
+    open_store(&b, dir, false);
+    count = run(&b, 1e9, count);
     b.s->ops->close(b.s);
-    getrusage(RUSAGE_SELF, &before);
     began = now();
-    open_store(&b, dir);
-    getrusage(RUSAGE_SELF, &after);
-    printf("reopen of %zu held: %.3f s\n", count, now() - began);
+    open_store(&b, dir, false);
+    took = now() - began;
+    b.s->ops->stats(b.s, &st);
+    if (st.messages[SPOOL_ACTIVE] != count)
+        die("reopen", BARID_ECORRUPT);
+    printf("{\"what\":\"reopen\",\"messages\":%zu,\"seconds\":%.3f}\n", count, took);
     b.s->ops->close(b.s);
+}
+
+static void print_body(struct spool *s, uint64_t id)
+{
+    char part[65536];
+    uint64_t size;
+    void *body;
+    int64_t n;
+    int rc = s->ops->body_open(s, id, &body, &size);
+
+    if (rc != 0)
+        die("body", rc);
+    for (uint64_t at = 0; (n = s->ops->body_read(body, at, part, sizeof(part))) > 0;
+         at += (uint64_t)n)
+        fwrite(part, 1, (size_t)n, stdout);
+    if (n < 0)
+        die("body", (int)n);
+    s->ops->body_close(body);
+}
+
+static void print_bodies(const char *dir)
+{
+    struct spool_message m = {0};
+    struct bench b = {0};
+
+    open_store(&b, dir, true);
+    while (b.s->ops->after(b.s, m.id, &m) == 0)
+        print_body(b.s, m.id);
+    b.s->ops->close(b.s);
+}
+
+static int usage(void)
+{
+    fprintf(stderr, "usage: bench_spool DIR life|hold SIZE OUTSTANDING SECONDS\n"
+                    "       bench_spool DIR raw SIZE BATCH SECONDS\n"
+                    "       bench_spool DIR reopen COUNT\n"
+                    "       bench_spool DIR bodies\n");
+    return 64;
 }
 
 int main(int argc, char **argv)
 {
-    if (argc == 4 && strcmp(argv[2], "reopen") == 0) {
+    const char *what = argc > 2 ? argv[2] : "";
+
+    if (argc == 3 && strcmp(what, "bodies") == 0)
+        print_bodies(argv[1]);
+    else if (argc == 4 && strcmp(what, "reopen") == 0)
         bench_reopen(argv[1], strtoul(argv[3], NULL, 10));
-        return 0;
-    }
-    if (argc != 6) {
-        fprintf(stderr, "usage: bench_spool DIR life|hold|raw SIZE OUTSTANDING SECONDS, or DIR "
-                        "reopen COUNT\n");
-        return 64;
-    }
-    if (strcmp(argv[2], "raw") == 0)
-        bench_raw(argv[1], strtoul(argv[3], NULL, 10), strtoul(argv[4], NULL, 10),
+    else if (argc == 6 && strcmp(what, "raw") == 0)
+        bench_raw(argv[1], strtoul(argv[3], NULL, 10), strtod(argv[4], NULL),
                   strtod(argv[5], NULL));
-    else
-        bench_store(argv[1], argv[2], strtoul(argv[3], NULL, 10), strtoul(argv[4], NULL, 10),
+    else if (argc == 6 && (strcmp(what, "life") == 0 || strcmp(what, "hold") == 0))
+        bench_store(argv[1], what, strtoul(argv[3], NULL, 10), strtoul(argv[4], NULL, 10),
                     strtod(argv[5], NULL));
+    else
+        return usage();
     return 0;
 }
