@@ -55,6 +55,7 @@ class Bar:
     def __init__(self, text, sign, limit, values, digits=2, unit=""):
         self.text, self.sign, self.values, self.digits, self.unit = text, sign, values, digits, unit
         self.limits = limit if isinstance(limit, list) else [limit] * len(values)
+        self.limit = 0 if isinstance(limit, list) else limit
 
     def verdict(self):
         if not self.values:
@@ -64,7 +65,7 @@ class Bar:
         return "met" if (slack >= 0 if self.sign == ">=" else slack <= 0) else "MISSED"
 
     def row(self):
-        limits = self.limits or [0]
+        limits = self.limits or [self.limit]
         wanted = "%s %s%s" % (self.sign, "%g" % limits[0] if min(limits) == max(limits) else spread(limits, self.digits), self.unit)
         return [self.text, wanted, spread(self.values, self.digits) + self.unit if self.values else "-", self.verdict()]
 
