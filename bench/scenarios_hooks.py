@@ -1,15 +1,31 @@
 """What Lua hooks cost: over the wire, every event with a hook, accept and discard, beside canned; and in process, by
 instructions, empty hooks and hooks that read five fields over none (bench/hooks.c)."""
 
+import os
+import re
+import shutil
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+
 from load import Load, measure
+from programs import run_json
 from servers import Barid
-from table import Bar, print_table
+from table import Bar, note, print_table
 
 SCENARIOS = {
     "hooks, discard": Load(50, 1024, 1, False),
     "hooks, discard, many per connection": Load(50, 1024, 1, True),
 }
-IN_PROCESS = "hooks in process"
+IN_PROCESS = {  # row: (verdict, messages per connection)
+    "in process, discard": ("discard", 1),
+    "in process, discard, many per connection": ("discard", 100),
+    "in process, hold": ("hold", 1),
+    "in process, hold, many per connection": ("hold", 100),
+}
+BARRED = ("in process, discard", "in process, discard, many per connection")
+VARIANTS = ("none", "empty", "arguments", "five")
+LIMITS = (("empty", "empty hooks", 5), ("five", "five-field hooks", 10))
+WARM = 2000  # messages that a counted run is longer than the one that it is compared with: start and warm-up fall out
 
 POLICY = """
 function on.connect(session) end
@@ -42,32 +58,96 @@ class Discarding(Barid):
 
 class Hooks:
     name = "hooks"
-    rows = tuple(SCENARIOS)
+    rows = tuple(SCENARIOS) + tuple(IN_PROCESS)
 
     def __init__(self, bench):
         self.bench, self.results = bench, bench.results
+        self.counted_by = ""
         self.servers = {"canned": bench.servers.get("canned"), "barid": Discarding(bench.barid, bench.folder, POLICY)}
         self.servers = {name: s for name, s in self.servers.items() if s and name in bench.servers}
 
     def round(self):
-        for row in self.bench.chosen(self):
+        for row in self.over_the_wire():
             for name, server in self.servers.items():
                 with self.bench.step(row, name):
                     self.results.add(row, name, measure(self.bench.postfix, server, SCENARIOS[row], self.bench.seconds))
 
+    def over_the_wire(self):
+        return [row for row in self.bench.chosen(self) if row in SCENARIOS]
+
+    def in_process(self):
+        return [row for row in self.bench.chosen(self) if row in IN_PROCESS]
+
     def finish(self):
-        pass
+        for row in self.in_process():
+            with self.bench.step(row, "none"):
+                self.count(row, self.bench.programs.built("bench/hooks"))
+
+    def count(self, row, tool):
+        """Instructions of the processor where it counts them for us, of cachegrind where not; and CPU time, on and off
+        interleaved."""
+        verdict, each = IN_PROCESS[row]
+        timed = run_json([tool, verdict, each, 20000 if self.bench.quick else 200000])
+        instructions = {name: timed[name]["instructions"] for name in VARIANTS}
+        self.counted_by = "counted by the processor over %d messages of each, interleaved" % timed["messages"]
+        if not timed["counted"]:
+            instructions = self.count_by_valgrind(tool, verdict, each)
+        for name in VARIANTS:
+            self.results.add(row, name, {"instructions": instructions[name], "cpu": timed[name]["cpu_us"]})
+
+    def count_by_valgrind(self, tool, verdict, each):
+        """A count does not depend on the time, so as many runs as there are processors go on at once."""
+        if shutil.which("valgrind") is None:
+            self.counted_by = "not counted: the processor's counters are not to be had here, and there is no valgrind"
+            return dict.fromkeys(VARIANTS)
+        messages = self.bench.hook_messages
+        self.counted_by = ("the processor's counters are not to be had here: counted by cachegrind, %d messages of each, start "
+                           "and warm-up subtracted" % messages)
+        sizes = [(name, n) for name in VARIANTS for n in (WARM, WARM + messages)]
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            counts = dict(zip(sizes, pool.map(lambda s: cachegrind([tool, verdict, str(each), str(s[1]), s[0]]), sizes)))
+        return {name: (counts[name, WARM + messages] - counts[name, WARM]) / messages for name in VARIANTS}
 
     def report(self):
-        for row in self.bench.chosen(self):
+        for row in self.over_the_wire():
             head = ["server", "messages/s", "CPU ms/message", "rate/canned", "CPU/canned"]
             print_table("a Lua hook on every event: " + row, head, [
                 [name, self.results.text(row, name, "rate", 0), self.results.text(row, name, "cpu", 3)] +
                 [self.results.ratio_text(row, name, "canned", key) for key in ("rate", "cpu")] for name in self.servers])
 
+        for row in self.in_process():
+            self.report_in_process(row)
+        if self.counted_by:
+            note("  instructions: " + self.counted_by)
+            note("  none: a handler in C decides; empty: hooks without parameters; arguments: hooks that take all their parameters "
+                 "and do nothing; five: hooks that read five fields")
+
+    def report_in_process(self, row):
+        def more(name, key):
+            ratios = self.results.ratios(row, name, (row, "none"), key)
+            return "%+.1f %%" % ((ratios[0] - 1) * 100) if ratios and name != "none" else ""
+
+        print_table("hooks, " + row, ["hooks", "instructions/message", "over none", "CPU us/message", "over none"], [
+            [name, self.results.text(row, name, "instructions", 0), more(name, "instructions"),
+             self.results.text(row, name, "cpu", 2), more(name, "cpu")] for name in VARIANTS])
+
     def bars(self):
         bars = []
-        for row in self.bench.chosen(self):
+        for row in self.over_the_wire():
             bars.append(Bar(row + ": rate / canned", ">=", 0.8, self.results.ratios(row, "barid", "canned", "rate")))
             bars.append(Bar(row + ": CPU / canned", "<=", 2.5, self.results.ratios(row, "barid", "canned", "cpu")))
+        for row in self.in_process():
+            for name, text, limit in LIMITS if row in BARRED else ():
+                ratios = self.results.ratios(row, name, (row, "none"), "instructions")
+                bars.append(Bar("%s: instructions that %s add" % (row, text), "<=", limit, [(r - 1) * 100 for r in ratios], 1, " %"))
         return bars
+
+
+def cachegrind(command):
+    done = subprocess.run(["valgrind", "--tool=cachegrind", "--cache-sim=no", "--cachegrind-out-file=/dev/null", *command],
+                          stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, timeout=1200, check=False)
+    text = done.stderr.decode("utf-8", "replace")
+    found = re.search(r"I +refs: +([0-9,]+)", text)
+    if done.returncode != 0 or not found:
+        raise RuntimeError("valgrind: " + text[-300:])
+    return int(found[1].replace(",", ""))
