@@ -28,6 +28,7 @@ struct fixture {
     struct disk d;
     struct spool *s;
     uint64_t ids[MAILS];
+    uint64_t soft_free; /* 0 = one segment */
 };
 
 static int open_store(struct fixture *f, bool read_only, struct err *e)
@@ -37,7 +38,7 @@ static int open_store(struct fixture *f, bool read_only, struct err *e)
                                         .segment_size = SEGMENT,
                                         .clean_above = 100 * SEGMENT,
                                         .spares_max = 3,
-                                        .soft_free = SEGMENT,
+                                        .soft_free = f->soft_free > 0 ? f->soft_free : SEGMENT,
                                         .hard_free = 1,
                                         .read_only = read_only};
 
@@ -274,15 +275,18 @@ static void room_is_measured_again_in_time(void **state)
     struct fixture *f = *state;
     unsigned more = 0;
 
-    assert_int_equal(f->s->ops->admit(f->s, SEGMENT), 0);
+    f->s->ops->close(f->s);
+    f->soft_free = 100 * SEGMENT; /* more than the spares, whose number is the keeper's */
+    reopen(f);
+    assert_int_equal(f->s->ops->admit(f->s, 0), 0);
     pthread_mutex_lock(&f->d.lock);
     f->d.capacity = f->d.used; /* somebody else fills the disk */
     pthread_mutex_unlock(&f->d.lock);
-    while (more < 1000 && f->s->ops->admit(f->s, SEGMENT) == 0)
+    while (more < 1000 && f->s->ops->admit(f->s, 0) == 0)
         more++;
     assert_in_range(more, 1, 256); /* ADMIT_MAX in steps */
     pthread_mutex_lock(&f->d.lock);
-    f->d.capacity = f->d.used + 100 * SEGMENT;
+    f->d.capacity = f->d.used + 200 * SEGMENT;
     pthread_mutex_unlock(&f->d.lock);
     assert_int_equal(f->s->ops->admit(f->s, 0), 0);
 }
