@@ -5,7 +5,7 @@ BUILD  ?= build
 NINJA   = ninja -C
 DEPS   ?= tools/install-deps
 
-.PHONY: all build run test unit fuzz asan tsan cover bench fmt check-layers install clean
+.PHONY: all build run test unit fuzz asan tsan cover prove bench fmt check-layers install clean
 
 all: build
 
@@ -53,6 +53,11 @@ cover: ## line coverage of the tests beside the code; four folders must be above
 	gcovr -r . --object-directory build-cover -f 'src/' -e '.*_(test|fuzz|testing)\.[ch]' \
 	  --html-details build-cover/coverage.html --json-summary build-cover/coverage.json
 	@tools/check-cover build-cover/coverage.json
+
+prove: ## crashes, faults, failing memory and hostile peers, with the counts in one block
+	@$(DEPS) build test
+	@$(MAKE) --no-print-directory build
+	@tools/prove $(BUILD)
 
 bench: build ## side by side with other servers
 	@$(DEPS) build test
