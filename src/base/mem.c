@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define SMALL 1024
+
 static size_t at_least_one(size_t size)
 {
     return size > 0 ? size : 1;
@@ -26,10 +28,11 @@ void *mem_zalloc(const barid_mem *mem, size_t size)
     void *p;
 
     size = at_least_one(size);
-    /* calloc(3) gets large blocks zeroed from the kernel; a barid_mem has no such call. */
-    if (mem == NULL)
+    /* calloc(3) gets large blocks zeroed from the kernel; for small ones glibc's malloc has a
+     * cache by thread that its calloc passes by. */
+    if (mem == NULL && size > SMALL)
         return calloc(1, size);
-    p = mem->malloc(size, mem->user);
+    p = mem_alloc(mem, size);
     if (p != NULL)
         memset(p, 0, size);
     return p;
