@@ -42,12 +42,25 @@ static void ipv6_text(const uint8_t addr[16], char *out)
     }
 }
 
+/* By hand: every line of the log and every hook that looks at the client wants one. */
+static void ipv4_text(const uint8_t addr[4], char *out)
+{
+    for (size_t i = 0; i < 4; i++) {
+        if (addr[i] >= 100)
+            *out++ = (char)('0' + addr[i] / 100);
+        if (addr[i] >= 10)
+            *out++ = (char)('0' + addr[i] / 10 % 10);
+        *out++ = (char)('0' + addr[i] % 10);
+        *out++ = i < 3 ? '.' : '\0';
+    }
+}
+
 void endpoint_text(const barid_endpoint *e, char *out)
 {
     const uint8_t *a = e->addr;
 
     if (e->family == BARID_FAMILY_IPV4)
-        snprintf(out, ENDPOINT_TEXT_SIZE, "%u.%u.%u.%u", a[0], a[1], a[2], a[3]);
+        ipv4_text(a, out);
     else if (e->family == BARID_FAMILY_IPV6)
         ipv6_text(a, out);
     else
