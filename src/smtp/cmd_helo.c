@@ -19,10 +19,13 @@ struct list {
 
 static void add(struct list *l, const char *line)
 {
-    int n = snprintf(l->text + l->n, EHLO_TEXT - l->n, "\n%s", line);
+    size_t n = strlen(line);
 
-    if (n > 0 && (size_t)n < EHLO_TEXT - l->n)
-        l->n += (size_t)n;
+    if (n + 1 >= EHLO_TEXT - l->n)
+        return;
+    l->text[l->n] = '\n';
+    memcpy(l->text + l->n + 1, line, n + 1);
+    l->n += n + 1;
 }
 
 static void add_size(const struct barid_session *s, struct list *l)

@@ -71,22 +71,43 @@ static size_t sequence(barid_slice s)
     return n <= s.n && utf8_valid(slice_head(s, n)) ? n : 0;
 }
 
-/* Appends at most room octets of one line of text; out has room for them. */
+static bool is_printable(char c)
+{
+    return (c >= 0x20 && c < 0x7f) || c == '\t';
+}
+
+static void put_octets(struct buf *out, const char *p, size_t n)
+{
+    memcpy(out->p + out->len, p, n);
+    out->len += n;
+}
+
+/* Appends one line of text; out has room for it. What is neither printable nor UTF-8 becomes a
+ * question mark. */
 static void put_text(struct buf *out, barid_slice text)
 {
-    for (size_t i = 0; i < text.n;) {
-        unsigned char c = (unsigned char)text.p[i];
-        size_t n = c < 0x80 ? 1 : sequence(slice_from(text, i));
+    for (size_t i = 0, run = 0; i < text.n; i += run) {
+        size_t n;
 
-        if (n == 0 || (c < 0x20 && c != '\t') || c == 0x7f) {
-            out->p[out->len++] = '?';
-            i++;
+        for (run = 0; i + run < text.n && is_printable(text.p[i + run]);)
+            run++;
+        if (run > 0) {
+            put_octets(out, text.p + i, run);
             continue;
         }
-        memcpy(out->p + out->len, text.p + i, n);
-        out->len += n;
-        i += n;
+        n = (unsigned char)text.p[i] < 0x80 ? 0 : sequence(slice_from(text, i));
+        put_octets(out, n > 0 ? text.p + i : "?", n > 0 ? n : 1);
+        run = n > 0 ? n : 1;
     }
+}
+
+/* Three digits, and what says whether more lines follow (RFC 5321 4.2.1). */
+static void put_code(struct buf *out, unsigned code, bool last)
+{
+    const char text[4] = {(char)('0' + code / 100 % 10), (char)('0' + code / 10 % 10),
+                          (char)('0' + code % 10), last ? ' ' : '-'};
+
+    put_octets(out, text, sizeof(text));
 }
 
 /* Cuts the next line of at most width octets off *text: at a newline, else at a space, else
@@ -117,8 +138,7 @@ static int put_line(struct barid_session *s, const struct parts *r, barid_slice 
 
     if (rc < 0)
         return rc;
-    out->len += (size_t)snprintf(out->p + out->len, REPLY_LINE, "%03u%c", r->code % 1000,
-                                 last ? ' ' : '-');
+    put_code(out, r->code, last);
     if (r->enhanced.n > 0) {
         put_text(out, r->enhanced);
         if (line.n > 0)
