@@ -4,6 +4,7 @@
 #include "server/ask.h"
 
 #include "base/mem.h"
+#include "server/server_int.h"
 #include "server/transaction.h"
 
 struct ask {
@@ -13,6 +14,32 @@ struct ask {
     ask_then then;
 };
 
+static struct ask *take(struct server *s)
+{
+    struct ask *a = s->spare_ask;
+
+    s->spare_ask = NULL;
+    if (!a)
+        return mem_alloc(NULL, sizeof *a);
+    return a;
+}
+
+static void drop(struct server *s, struct ask *a)
+{
+    if (a->call.event == BARID_EVENT_AUTH) /* it named a password */
+        mem_wipe(&a->credentials, sizeof a->credentials);
+    if (s->spare_ask)
+        mem_free(NULL, a);
+    else
+        s->spare_ask = a;
+}
+
+void ask_forget_spare(struct server *s)
+{
+    mem_free(NULL, s->spare_ask);
+    s->spare_ask = NULL;
+}
+
 static void finish(struct ask *a)
 {
     struct connection *c = a->c;
@@ -20,7 +47,7 @@ static void finish(struct ask *a)
     barid_verdict verdict =
         a->call.verdict; /* its slices live until the session's next question */
     c->ask = NULL;
-    mem_free(NULL, a);
+    drop(c->server, a);
     then(c, &verdict);
 }
 
@@ -52,7 +79,10 @@ static struct ask *make(struct connection *c)
         return NULL;
     if (!c->policy && !(c->policy = policy_session_new(c->version->policy, &c->facts)))
         return NULL;
-    return mem_zalloc(NULL, sizeof(struct ask));
+    struct ask *a = take(c->server);
+    if (a)
+        *a = (struct ask){.c = c};
+    return a;
 }
 
 void ask(struct connection *c, enum barid_event_id event, const barid_event *ev,
@@ -70,7 +100,6 @@ void ask(struct connection *c, enum barid_event_id event, const barid_event *ev,
         return;
     }
     fill(a, ev);
-    a->c = c;
     a->then = then;
     a->call.event = event;
     a->call.session = c->policy;
@@ -91,6 +120,6 @@ void ask_cancel(struct connection *c)
     if (!c->ask)
         return;
     policy_cancel(c->version->policy, &c->ask->call);
-    mem_free(NULL, c->ask);
+    drop(c->server, c->ask);
     c->ask = NULL;
 }

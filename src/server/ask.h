@@ -16,5 +16,6 @@ typedef void (*ask_then)(struct connection *c, const barid_verdict *verdict);
 void ask(struct connection *c, enum barid_event_id event, const barid_event *ev,
          struct rcpt *rcpt, ask_then then);
 void ask_cancel(struct connection *c);
+void ask_forget_spare(struct server *s); /* the server ends */
 
 #endif

@@ -6,6 +6,7 @@
 #include "io/timer.h"
 #include "base/mem.h"
 #include "base/slice.h"
+#include "server/ask.h"
 #include "server/connection.h"
 
 struct server_listener {
@@ -152,6 +153,7 @@ void server_del(struct server **s)
     server_unlisten(x, NULL);
     timer_del(&x->drain);
     version_unref(&x->version);
+    ask_forget_spare(x);
     mem_free(NULL, x);
 }
 

@@ -21,6 +21,7 @@ struct server {
     struct list connections; /* struct connection, all open */
     struct list listeners;   /* struct server_listener */
     struct server_counters count;
+    struct ask *spare_ask;   /* most questions are answered at once: one is enough for them */
     uint64_t next_session_id; /* random start, then counted */
 
     bool stopping, stop_reported;
