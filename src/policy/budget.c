@@ -76,11 +76,15 @@ void budget_begin(struct budget *b, lua_State *L)
 
 void budget_resume(struct budget *b, lua_State *L, uint64_t used)
 {
+    int count = b->instructions < COUNT ? (int)b->instructions : COUNT;
+
     b->used = used;
     b->started_us = 0;
     b->stopped = false;
-    lua_sethook(L, on_count, LUA_MASKCOUNT,
-                b->instructions < COUNT ? (int)b->instructions : COUNT);
+    /* A coroutine keeps its hook from run to run. Its count goes on from the last one, which
+     * makes up to COUNT instructions too many: nothing, but where a limit is that small. */
+    if (lua_gethook(L) != on_count || b->instructions < (uint64_t)COUNT * 100)
+        lua_sethook(L, on_count, LUA_MASKCOUNT, count);
 }
 
 void budget_end(struct budget *b, lua_State *L)

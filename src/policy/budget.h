@@ -21,7 +21,7 @@ struct budget {
 void budget_begin(struct budget *b, lua_State *L);
 /* A waiting hook continues: what it used so far counts. */
 void budget_resume(struct budget *b, lua_State *L, uint64_t used);
-void budget_end(struct budget *b, lua_State *L);
+void budget_end(struct budget *b, lua_State *L); /* takes the hook off: of the main state */
 /* Work done inside C, in units of an instruction. Raises when the budget is gone. */
 void budget_charge(lua_State *L, uint64_t units);
 

@@ -1,16 +1,18 @@
 /*
  * policy/engine.c: running hooks.
  *
- *   hook_run ──▶ thread (of the pool) ──resume──▶ hook_body ──▶ the script's function
- *                     ▲                              │ returned: verdict_take ──▶ answered,
- * thread back to the pool │                              │ raised: error text, answered as
- * failed, thread reset, back │                              ▼ engine_wait: yields engine_resume
- * ◀── what it waited for (DNS, a timer)      WAITING; call->waiting = thread hook_cancel:
- * cancelled, thread reset, back
+ *   hook_run ──▶ thread of the pool: function and arguments pushed ──▶ go ──resume──▶ the function
+ *
+ *   returned      verdict_take, answered; the thread goes back to the pool
+ *   raised        its text, answered as failed; the thread is reset and goes back
+ *   engine_wait   it yields: WAITING, call->waiting = the thread
+ *                   what it waited for is there: engine_resume ──▶ go
+ *                   hook_cancel: cancelled, reset, back to the pool
  *
  * Invariants: running is the thread whose coroutine is on the C stack, else NULL; a thread is
  * in the free list exactly while its call is NULL; outside of a coroutine only functions of Lua
- * are called that can neither raise nor allocate, or they are called through lua_pcall.
+ * are called that can neither raise nor allocate, or they are called through lua_pcall. Most
+ * hooks find all their arguments made and return nothing: for them only the resume is left.
  */
 #include "policy/engine.h"
 
@@ -215,29 +217,74 @@ static push_fn push_of(enum barid_event_id event)
 /* --- one run --------------------------------------------------------------------------------
  */
 
-static int hook_end(lua_State *L, int status, lua_KContext ctx)
+/* Whether pushing the arguments is only looking them up: nothing to be made, nothing that could
+ * fail. */
+static bool args_are_made(const struct thread *t)
 {
-    struct thread *t = (struct thread *)ctx;
+    const struct policy_call *call = t->call;
+    const struct policy_session *s = t->session;
+    push_fn push = push_of(t->hook->event);
 
-    (void)status;
-    if (!lua_isnil(L, -1))
-        verdict_take(L, -1, t);
-    t->call->verdict.hide_extensions = t->hidden;
-    return 0;
+    if (s->self.object == NULL ||
+        (push != push_session_only && push != push_transaction && push != push_recipient))
+        return false;
+    if (push == push_session_only)
+        return true;
+    if (s->mail.object == NULL || s->mail.of != call->mail)
+        return false;
+    return push == push_transaction || (call->rcpt != NULL && call->rcpt->index < s->n_rcpts &&
+                                        s->rcpts[call->rcpt->index].object != NULL &&
+                                        s->rcpts[call->rcpt->index].of == call->rcpt);
 }
 
-/* stack: thread. Inside the coroutine: whatever fails here is an error of the hook. */
-static int hook_body(lua_State *L)
+/* stack: thread. Whatever fails here is an error of the hook. */
+static int make_args(lua_State *L)
 {
     struct thread *t = lua_touserdata(L, 1);
-    int n = 0;
 
     lua_settop(L, 0);
     lua_rawgeti(L, LUA_REGISTRYINDEX, t->hook->fn);
-    if (t->hook->params > 0)
-        n = push_of(t->hook->event)(L, t);
-    lua_callk(L, n, 1, (lua_KContext)t, hook_end);
-    return hook_end(L, LUA_OK, (lua_KContext)t);
+    return 1 + push_of(t->hook->event)(L, t);
+}
+
+/* The function and n_r arguments onto the thread's empty stack (of LUA_MINSTACK places). */
+static int push_call(struct thread *t, int *n_r)
+{
+    int status;
+
+    if (t->hook->params == 0 || args_are_made(t)) {
+        lua_rawgeti(t->L, LUA_REGISTRYINDEX, t->hook->fn);
+        *n_r = t->hook->params > 0 ? push_of(t->hook->event)(t->L, t) : 0;
+        return LUA_OK;
+    }
+    lua_pushcfunction(t->L, make_args);
+    lua_pushlightuserdata(t->L, t);
+    status = lua_pcall(t->L, 1, LUA_MULTRET, 0);
+    *n_r = lua_gettop(t->L) - 1;
+    return status;
+}
+
+/* stack: what the hook returned, thread. */
+static int take_answer(lua_State *L)
+{
+    verdict_take(L, 1, lua_touserdata(L, 2));
+    return 0;
+}
+
+/* The hook has returned; the first of its results is its answer. */
+static int finish(struct thread *t)
+{
+    int status = LUA_OK;
+
+    if (!lua_isnoneornil(t->L, 1)) {
+        lua_settop(t->L, 1);
+        lua_pushcfunction(t->L, take_answer);
+        lua_insert(t->L, 1);
+        lua_pushlightuserdata(t->L, t);
+        status = lua_pcall(t->L, 2, 0, 0);
+    }
+    t->call->verdict.hide_extensions = t->hidden;
+    return status;
 }
 
 /* stack of the main state: message, coroutine's message with a traceback of where it was
@@ -296,16 +343,20 @@ static void failed(struct thread *t, int status)
     t->call->error = slice_str(e->error);
 }
 
-/* Run or continue the coroutine. The thread is back in the pool when this returns ANSWERED. */
-static enum policy_outcome go(struct thread *t, int n_args)
+/* Run or continue the coroutine, unless its arguments could not be made (status). The thread is
+ * back in the pool when this returns ANSWERED. */
+static enum policy_outcome go(struct thread *t, int status, int n_args)
 {
     struct engine *e = t->engine;
     struct thread *outer = e->running;
-    int status, n;
+    int n;
 
     e->running = t;
     budget_resume(&e->script.budget, t->L, t->used);
-    status = lua_resume(t->L, e->script.L, n_args, &n);
+    if (status == LUA_OK)
+        status = lua_resume(t->L, e->script.L, n_args, &n);
+    if (status == LUA_OK && !e->script.budget.stopped)
+        status = finish(t);
     if (status == LUA_YIELD) {
         t->used = e->script.budget.used;
     } else if (status != LUA_OK || e->script.budget.stopped) {
@@ -313,7 +364,6 @@ static enum policy_outcome go(struct thread *t, int n_args)
     } else {
         lua_settop(t->L, 0);
     }
-    budget_end(&e->script.budget, t->L);
     arena_reset(&e->scratch);
     e->running = outer;
     if (status == LUA_YIELD)
@@ -346,6 +396,7 @@ static enum policy_outcome hook_run(void *user, struct policy_call *call)
     const struct hook *h = user;
     struct engine *e = h->engine;
     struct thread *t = thread_take(e);
+    int status, n;
 
     if (t == NULL || (t->session = session_for(e, call, t)) == NULL) {
         if (t != NULL)
@@ -356,9 +407,8 @@ static enum policy_outcome hook_run(void *user, struct policy_call *call)
     }
     t->hook = h;
     t->call = call;
-    lua_pushcfunction(t->L, hook_body);
-    lua_pushlightuserdata(t->L, t);
-    if (go(t, 1) == POLICY_ANSWERED)
+    status = push_call(t, &n);
+    if (go(t, status, n) == POLICY_ANSWERED)
         return POLICY_ANSWERED;
     call->waiting = t;
     return POLICY_WAITING;
@@ -375,7 +425,6 @@ static void hook_cancel(void *user, struct policy_call *call)
     budget_resume(&t->engine->script.budget, t->L, t->used); /* __close may run */
     lua_resetthread(t->L);
     lua_settop(t->L, 0);
-    budget_end(&t->engine->script.budget, t->L);
     if (t->engine->script.budget.stopped)
         thread_drop(t);
     else
@@ -406,7 +455,7 @@ void engine_resume(struct thread *t, const void *result)
     t->cancel = NULL;
     t->waits_for = NULL;
     t->result = result;
-    if (go(t, 0) == POLICY_WAITING)
+    if (go(t, LUA_OK, 0) == POLICY_WAITING)
         return;
     call->waiting = NULL;
     policy_resume(p, call);
