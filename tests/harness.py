@@ -142,6 +142,9 @@ log { format = "json", level = "debug" }
 workers(2)
 """
 
+# A start reads every segment: where a daemon is started again and again they are small, and more of them come and go.
+SMALL_SEGMENTS = HEAD.replace('dir = "spool"', 'dir = "spool", segment = 4194304')
+
 STORE = """
 function on.message(session, mail)
   mail:store("%{domain}/%{user}")

@@ -7,8 +7,9 @@
  *
  * Stop, all on the main loop:
  *   serving --signal or control--> stopping: workers drain (bounded), the queue records what runs
- *           --all workers ended and queue stopped--> loop ends, everything is closed in reverse order
+ *           --all workers ended and queue stopped--> stopped: everything is closed in reverse order
  *           --second signal--> exit at once: what was acknowledged is on stable storage
+ *   stopped: signals change nothing any more (signals.c)
  */
 #include "daemon/daemon_int.h"
 #include "daemon/queue_policy.h"
@@ -247,6 +248,7 @@ static int start_threads(struct daemon *d)
     const unsigned n = d->version->config->pool_threads;
     struct err err = {0};
 
+    signals_hold();
     if (log_sink_start(d->sink, &err) < 0 || pool_new(&d->logins, n, DAEMON_POOL_QUEUE, &err) < 0 ||
         pool_new(&d->deliveries, n, DAEMON_POOL_QUEUE, &err) < 0)
         return fail(EX_OSERR, "%s", err.text);
@@ -418,57 +420,6 @@ void daemon_stop(struct daemon *d, const char *why)
     queue_stop(d->queue, on_queue_stopped, d);
 }
 
-static void on_stop_signal(void *user, int signum)
-{
-    struct daemon *d = user;
-
-    if (!d->stopping) {
-        daemon_stop(d, strsignal(signum));
-        return;
-    }
-    log_record(d->log, LOG_LEVEL_WARN, "daemon", "second signal: ending at once", LOG_CSTR("why", strsignal(signum)));
-    log_sink_flush(d->sink);
-    /* Nothing is lost: accepted mail is durable, and recovery is an ordinary start. */
-    _exit(EX_TEMPFAIL);
-}
-
-static void reopen_log(struct daemon *d)
-{
-    struct err err = {0};
-
-    if (log_sink_reopen(d->sink, &err) < 0)
-        log_record(d->log, LOG_LEVEL_ERROR, "daemon", "the log file cannot be opened again, going on with the old one",
-                   LOG_CSTR("error", err.text));
-}
-
-static void on_reload_signal(void *user, int signum)
-{
-    struct daemon *d = user;
-    struct err err = {0};
-
-    (void)signum;
-    reopen_log(d);
-    daemon_reload(d, &err); /* says itself what went wrong */
-}
-
-static void on_reopen_signal(void *user, int signum)
-{
-    (void)signum;
-    reopen_log(user);
-}
-
-static int watch_signals(struct daemon *d)
-{
-    struct err err = {0};
-
-    if (loop_signal(d->loop, SIGTERM, on_stop_signal, d, &err) < 0 ||
-        loop_signal(d->loop, SIGINT, on_stop_signal, d, &err) < 0 ||
-        loop_signal(d->loop, SIGHUP, on_reload_signal, d, &err) < 0 ||
-        loop_signal(d->loop, SIGUSR1, on_reopen_signal, d, &err) < 0)
-        return fail(EX_OSERR, "%s", err.text);
-    return EX_OK;
-}
-
 static void run_nothing(struct loop_task *task)
 {
     mem_free(NULL, task);
@@ -516,7 +467,10 @@ static int serve(struct daemon *d)
         _exit(fail(EX_OSERR, "%s", err.text));
     d->started_us = clock_wall_us(d->clock);
     announce(d);
+    signals_let();
     loop_run(d->loop);
+    signals_hold();
+    d->stopped = true;
     log_write(d->log, LOG_LEVEL_INFO, "daemon", "stopped", NULL);
     return EX_OK;
 }
@@ -525,6 +479,7 @@ static int serve(struct daemon *d)
 static int make_parts(struct daemon *d)
 {
     uint64_t seed[2] = {rng_u64(d->rng), rng_u64(d->rng)};
+    struct err err = {0};
     int code;
 
     if (admission_new(&d->admission, seed) < 0)
@@ -532,8 +487,8 @@ static int make_parts(struct daemon *d)
     code = make_control(d);
     if (code == EX_OK)
         code = make_workers(d);
-    if (code == EX_OK)
-        code = watch_signals(d);
+    if (code == EX_OK && signals_watch(d, &err) < 0)
+        code = fail(EX_OSERR, "%s", err.text);
     return code == EX_OK ? make_queue(d) : code;
 }
 

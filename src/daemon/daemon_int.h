@@ -59,12 +59,17 @@ struct daemon {
     struct reload_round round;
     uint64_t reloads, reloads_failed;
     bool stopping, queue_stopped;
+    bool stopped;              /* all that is left is to close */
     int64_t started_us;
     int exit_code;
 };
 
 /* reload.c. Start one: 0, or a barid_err with one line in *err and nothing changed. */
 int daemon_reload(struct daemon *d, struct err *err);
+/* signals.c. Held from before the first thread, so that no other takes one, until the main loop runs, and again from its end. */
+void signals_hold(void);
+void signals_let(void);
+int signals_watch(struct daemon *d, struct err *err); /* on the main loop */
 /* status.c */
 json_t *daemon_status(void *user);
 /* daemon.c */
