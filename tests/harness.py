@@ -156,7 +156,8 @@ class Barid:
     """A daemon with its files. In a policy, @NAME@ is a free port of 127.0.0.1, @NAME6@ one of ::1, @dir@ the
     directory, @cert@ and @key@ a certificate."""
 
-    def __init__(self, policy=STORE, head=HEAD, clock=False, plain_users=True):
+    def __init__(self, policy=STORE, head=HEAD, clock=False, plain_users=True, program=BARID):
+        self.program = program
         self.dir = tempfile.mkdtemp(prefix="barid-test-")
         self.ports = Ports()
         self.port = {}
@@ -205,7 +206,7 @@ class Barid:
     def start(self):
         ready_r, ready_w = os.pipe()
         log_r, log_w = os.pipe()
-        command = [BARID, "serve", "-c", self.dir + "/policy.lua", "--ready-fd", str(ready_w)]
+        command = [self.program, "serve", "-c", self.dir + "/policy.lua", "--ready-fd", str(ready_w)]
         if self.clock:
             command += ["--clock", self.clock]
         self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log_w, stderr=log_w,
