@@ -81,16 +81,21 @@ static void run_drop(struct loop_task *task)
     }
 }
 
+static void drop_later(struct worker *w)
+{
+    if (w->drop_queued)
+        return;
+    w->drop_queued = true;
+    loop_defer(w->loop, &w->drop_task);
+}
+
 static void on_released(void *user)
 {
     struct worker_version *wv = user;
-    struct worker *w = wv->w;
 
-    wv->released = wv != w->current; /* the current one goes with the worker */
-    if (wv->released && !w->drop_queued) {
-        w->drop_queued = true;
-        loop_defer(w->loop, &w->drop_task);
-    }
+    wv->released = true;
+    if (wv != wv->w->current) /* the current one goes when another is adopted, or with the worker */
+        drop_later(wv->w);
 }
 
 /* Make what v means to this worker. */
@@ -126,10 +131,14 @@ static struct server_version server_version_of(struct worker_version *wv)
 
 static void adopt(struct worker *w, struct worker_version *wv)
 {
+    const struct worker_version *old = w->current;
+
     pthread_mutex_lock(&w->lock);
     list_append(&w->versions, &wv->node);
     w->current = wv;
     pthread_mutex_unlock(&w->lock);
+    if (old != NULL && old->released) /* no session had it */
+        drop_later(w);
 }
 
 static int server_make(struct worker *w, struct generation *v, struct err *err)
