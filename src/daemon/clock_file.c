@@ -1,7 +1,7 @@
 /*
  * daemon/clock_file.c: a test moves time by writing an offset into a mapped file.
  *
- * The monotonic clock never goes back: a smaller offset than one seen before counts as that one.
+ * The monotonic clock never goes back: it takes every step forward, and none back.
  */
 #include "daemon/clock_file.h"
 
@@ -25,7 +25,8 @@ struct clock_file {
     dev_t dev;
     ino_t ino;
     _Atomic(const _Atomic int64_t *) offset_ms; /* mapped */
-    _Atomic int64_t largest_ms;
+    pthread_mutex_t lock; /* of the next two */
+    int64_t seen_ms, forward_ms; /* the offset last seen; all steps forward so far */
     int64_t first; /* when the watch began */
     pthread_t thread;
     bool watching;
@@ -49,11 +50,16 @@ static int64_t wall_us(void *user)
 static uint64_t mono_ms(void *user)
 {
     struct clock_file *c = user;
-    int64_t ms = offset(c), largest = atomic_load(&c->largest_ms);
+    int64_t ms, forward_ms;
 
-    while (ms > largest && !atomic_compare_exchange_weak(&c->largest_ms, &largest, ms))
-        ;
-    return clock_mono_ms(&clock_system) + (uint64_t)(ms > largest ? ms : largest);
+    pthread_mutex_lock(&c->lock);
+    ms = offset(c);
+    if (ms > c->seen_ms)
+        c->forward_ms += ms - c->seen_ms;
+    c->seen_ms = ms;
+    forward_ms = c->forward_ms;
+    pthread_mutex_unlock(&c->lock);
+    return clock_mono_ms(&clock_system) + (uint64_t)forward_ms;
 }
 
 static const _Atomic int64_t *map_file(const char *file, struct stat *st, struct err *err)
@@ -87,6 +93,7 @@ int clock_file_new(struct clock_file **c_r, const char *file, struct err *err)
     c->dev = st.st_dev;
     c->ino = st.st_ino;
     atomic_init(&c->offset_ms, map);
+    pthread_mutex_init(&c->lock, NULL);
     *c_r = c;
     return 0;
 }
@@ -122,6 +129,7 @@ static void *watch_thread(void *user)
         int64_t now = offset(c);
         if (now != seen) {
             seen = now;
+            mono_ms(c); /* no step is missed */
             c->changed(c->user);
         }
         nanosleep(&(struct timespec){.tv_nsec = LOOK_EVERY_NS}, NULL);
@@ -161,6 +169,7 @@ void clock_file_del(struct clock_file **c_p)
         return;
     clock_file_unwatch(c);
     munmap((void *)(uintptr_t)atomic_load(&c->offset_ms), sizeof(int64_t));
+    pthread_mutex_destroy(&c->lock);
     mem_free(NULL, c->file);
     mem_free(NULL, c);
 }
