@@ -37,7 +37,7 @@ static struct unit_state outcome(struct work *w, uint32_t unit, const struct del
         s.status = UNIT_DONE;
     if (r->status != DELIVERY_AGAIN)
         return s;
-    due_us = queue_next_attempt(&q->o.retry, s.attempts, clock_wall_us(loop_clock(q->o.loop)),
+    due_us = queue_next_attempt(&q->o.retry, s.attempts, queue_now_us(q),
                                 rng_u64(q->o.rng));
     if (due_us != INT64_MAX) {
         s.status = UNIT_PENDING;

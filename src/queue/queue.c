@@ -46,6 +46,17 @@ static void on_timer(void *user)
     wake(user);
 }
 
+int64_t queue_now_us(struct queue *q)
+{
+    const struct clock *clock = loop_clock(q->o.loop);
+    int64_t mono_us = (int64_t)clock_mono_ms(clock) * 1000;
+    int64_t ahead = clock_wall_us(clock) - mono_us, most = atomic_load(&q->ahead_us);
+
+    while (ahead > most && !atomic_compare_exchange_weak(&q->ahead_us, &most, ahead))
+        continue;
+    return mono_us + (ahead > most ? ahead : most);
+}
+
 static void pause_claims(struct queue *q)
 {
     q->paused_until_ms = loop_now_ms(q->o.loop) + QUEUE_PAUSE_MS;
@@ -219,7 +230,7 @@ static void claim_due(struct queue *q)
 
     while (!q->closed && q->paused_until_ms == 0 && q->running < q->o.max_running) {
         size_t room = q->o.max_running - q->running, n = 0;
-        int64_t now_us = clock_wall_us(loop_clock(q->o.loop));
+        int64_t now_us = queue_now_us(q);
         int rc = s->ops->claim(s, now_us, room < CLAIM_BATCH ? room : CLAIM_BATCH, claims, &n);
 
         if (rc != 0)
@@ -245,7 +256,7 @@ static void arm(struct queue *q)
         timer_set(q->timer, UINT64_MAX);
         return;
     }
-    now_us = clock_wall_us(loop_clock(q->o.loop));
+    now_us = queue_now_us(q);
     if (due_us <= now_us)
         wait_ms = 0;
     else if ((uint64_t)(due_us - now_us) < TIMER_MAX_MS * 1000ULL)
@@ -293,6 +304,7 @@ int queue_new(struct queue **q_r, const struct queue_options *o, struct err *err
     q->o = *o;
     if (q->o.max_running == 0)
         q->o.max_running = QUEUE_RUNNING_DEFAULT;
+    atomic_init(&q->ahead_us, INT64_MIN);
     q->started_us = clock_wall_us(loop_clock(o->loop));
     q->wake.run = queue_round;
     list_init(&q->unrecorded);
@@ -305,6 +317,7 @@ int queue_new(struct queue **q_r, const struct queue_options *o, struct err *err
     }
     if (q->asks)
         policy_ref(q->o.policy);
+    queue_bring_back(q);
     o->spool->ops->watch(o->spool, on_spool_changed, q);
     wake(q);
     *q_r = q;

@@ -23,6 +23,7 @@
 
 struct queue {
     struct queue_options o;
+    _Atomic int64_t ahead_us;   /* queue_now_us() */
     int64_t started_us;         /* wall clock: what was received before it may have been attempted unseen */
     struct timer *timer;
     struct loop_task wake;    /* runs queue_round */
@@ -45,6 +46,12 @@ enum work_end {
     WORK_ASK,    /* the first unit of the slice is a question for the policy (question.h) */
     WORK_RELEASE /* results so far, if any; the other units go back */
 };
+
+/* The wall clock, but it never goes back: what was put off by a clock that is then set back waits
+ * no longer for it. Any thread. */
+int64_t queue_now_us(struct queue *q);
+/* future.c: before the first round. */
+void queue_bring_back(struct queue *q);
 
 struct question;
 
