@@ -2,7 +2,7 @@
 """What a hostile or broken peer may try, and what it gets: a second message never, room without end never, a place in the way
 of others never. Every attempt is noted; docs/hostile.md is that list and the last test compares it.
 
-  hostile_test.py --write   writes the list instead of comparing it
+  hostile_test.py --write   writes the list, and hostile_tls_test.py its part of it, instead of comparing
 """
 
 import base64
@@ -12,131 +12,13 @@ import resource
 import socket
 import ssl
 import struct
+import subprocess
 import sys
 import unittest
 
 import harness
-from harness import HEAD, Barid, Raw, Tests, lf, mail, stuffed, tls_context, without_trace
-
-DOCUMENT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "docs", "hostile.md")
-# A line for every session would be most of the work where there are thousands.
-QUIET = HEAD.replace('level = "debug"', 'level = "warn"')
-STORE = """
-function on.recipient(session, mail, rcpt) rcpt:store("%{user}") end
-"""
-MEBIBYTE = 1 << 20
-
-notes = {}  # section -> {input: what it got}, in order
-
-
-def note(section, attempt, got):
-    rows = notes.setdefault(section, {})
-    assert rows.get(attempt, got) == got, "two answers to %s: %s and %s" % (attempt, rows[attempt], got)
-    rows[attempt] = got
-
-
-def document():
-    lines = ["<!-- Checked and written by tests/hostile_test.py: run it with --write -->", "", "# Hostile peers", "",
-             "What was tried against a daemon on the loopback interface, and what it got. After each group a mail of an",
-             "honest client arrives, no connection is left open, and nothing is in the spool or in a mailbox that nobody sent.", ""]
-    for section, rows in notes.items():
-        lines += ["## " + section, "", "| tried | got |", "|---|---|"]
-        lines += ["| %s | %s |" % (a.replace("|", "\\|"), g.replace("|", "\\|")) for a, g in rows.items()] + [""]
-    return "\n".join(lines)
-
-
-def shown(data):
-    """Octets as a table cell shows them."""
-    text = data if isinstance(data, str) else data.decode("latin-1")
-    text = text.replace("\r", "<CR>").replace("\n", "<LF>")
-    return "`" + re.sub(r"[\x00-\x1f\x7f-\xff]", lambda m: "\\x%02x" % ord(m.group()), text) + "`"
-
-
-def code(line):
-    """Code and enhanced code of a reply; what they were is the promise, not the text."""
-    if not line:
-        return "closed"
-    match = re.match(r"(\d{3})[ -]?(\d\.\d{1,3}\.\d{1,3})?", line)
-    return " ".join(g for g in match.groups() if g)
-
-
-def codes(data):
-    """Last lines of the replies in octets."""
-    return [code(l) for l in data.decode("utf-8", "replace").split("\r\n") if re.match(r"\d{3}( |$)", l)]
-
-
-def settled(c, port):
-    """Until the daemon has read all that c sent: so a cut is a cut. Watches the receive queue of its socket."""
-    ours, end = c.socket.getsockname()[1], harness.time.monotonic() + harness.DEADLINE
-    key, missing = "0100007F:%04X" % port, 0
-    peer = ":%04X" % ours
-    while harness.time.monotonic() < end:
-        with open("/proc/net/tcp", encoding="ascii") as f:
-            for line in f:
-                word = line.split()
-                if word[1] == key and word[2].endswith(peer):
-                    if word[4].endswith(":00000000"):
-                        return
-                    break
-            else:
-                # Closed by the daemon; but a list that is read while others come and go has gaps.
-                missing += 1
-                if missing == 50:
-                    return
-        os.sched_yield()
-    raise harness.Hang("the daemon does not read")
-
-
-class Hostile(Tests):
-    HEAD = QUIET
-    shifted = 0
-
-    def probe(self, name="smtp"):
-        """An honest mail arrives while all that goes on."""
-        type(self).probes = getattr(type(self), "probes", 0) + 1
-        user = "probe%d" % type(self).probes
-        _, final = self.sends(user + "@example.com", name=name)
-        self.said(final, "250")
-        self.until(lambda s: self.daemon.box(user), "the mail of a probe")
-
-    def until(self, condition, what):
-        """Nothing is logged at this level that would wake a wait: the daemon is asked, again and again."""
-        end = harness.time.monotonic() + harness.DEADLINE
-        while not condition(self.daemon.get("/v1/status")[1]):
-            if harness.time.monotonic() > end:
-                raise harness.Hang("never happened: " + what)
-
-    def idle(self):
-        self.until(lambda s: s["queue"]["running"] == 0 and all(m["units"]["pending"] == 0 for m in self.daemon.queue()), "an idle queue")
-
-    def none_left(self):
-        """No connection is open, and the daemon says so."""
-        self.probe()
-        self.until(lambda s: s["connections_open"] == 0, "no connection is left")
-
-    def pass_time(self, seconds):
-        type(self).shifted += seconds
-        self.daemon.shift_clock(type(self).shifted)
-
-    def opened(self, name="smtp", source=None):
-        c = self.daemon.connect(name, source)
-        self.addCleanup(c.close)
-        return c
-
-    def bounded(self, each):
-        if not harness.sanitized():
-            self.assertLess(each, self.EACH)
-
-    def memory(self):
-        """Octets of the daemon that no other process shares."""
-        with open("/proc/%d/smaps_rollup" % self.daemon.process.pid, encoding="ascii") as f:
-            fields = dict(re.findall(r"(?m)^(\w+): +(\d+) kB", f.read()))
-        return 1024 * (int(fields["Private_Dirty"]) + int(fields["Private_Clean"]))
-
-    def tearDown(self):
-        self.doCleanups()
-        self.none_left()
-
+from harness import Barid, lf, mail, tls_context, without_trace
+from hostile import MEBIBYTE, QUIET, STORE, Hostile, code, codes, note, settled, shown, written
 
 # --- a second message ----------------------------------------------------------------------------------
 
@@ -478,25 +360,6 @@ auth { users = "users" }
 listen { "127.0.0.1:@smtp@", auth = "on", plain_auth_without_tls = true }
 """ + STORE
 
-    def flood(self, what, command, count, before=b""):
-        """Sends it all, gives the codes of what was said to the flood."""
-        with self.daemon.connect() as c:
-            c.hello()
-            if before:
-                c.send(before)
-                for _ in range(before.count(b"\r\n")):
-                    c.reply()
-            try:
-                for _ in range(count // 100):
-                    c.send(command * 100)
-            except OSError:
-                pass # closed: that is the point
-            got = codes(c.rest())
-        self.assertEqual(got[-1][:3], "421", (what, got[-3:]))
-        self.assertEqual(len([g for g in got if g.startswith("421")]), 1)
-        note("Floods", what, "`%s` %d times, then `%s`" % (max(sorted(set(got)), key=got.count), len(got) - 1, got[-1]))
-        return got
-
     def test_commands(self):
         for command, limit in (("NOOP", 100), ("RSET", 100), ("EHLO x", 100), ("VRFY x", 100), ("HELP", 100), ("FOO", 20), ("\0\1", 20),
                                ("MAIL FROM:<", 20), ("RCPT TO:<x@example.com>", 20), ("DATA", 20), ("EXPN x", 20), ("", 20)):
@@ -538,20 +401,6 @@ function on.helo(session, name) if name == "wait.test" then sleep(100000) end en
 """ + STORE
     CLIENTS = 30
     EACH = 400 << 10 # output and pipelined, 65,536 each, doubled by buffers that grow
-
-    def push(self, s, data):
-        """As much as goes without waiting: octets."""
-        s.setblocking(False)
-        sent = idle = 0
-        while idle < 8:
-            try:
-                sent += s.send(data)
-                idle = 0
-            except BlockingIOError:
-                idle += 1
-                self.daemon.get("/v1/status") # the daemon had a turn
-        s.settimeout(harness.DEADLINE)
-        return sent
 
     def connect_small(self):
         c = self.opened()
@@ -1040,12 +889,10 @@ class Written(unittest.TestCase):
     maxDiff = None
 
     def test_the_document_is_true(self):
-        text = document()
+        written(self, lambda section: not section.startswith("TLS: "))
         if "--write" in sys.argv:
-            with open(DOCUMENT, "w", encoding="utf-8") as f:
-                f.write(text)
-        with open(DOCUMENT, encoding="utf-8") as f:
-            self.assertEqual(text, f.read())
+            subprocess.run([sys.executable, os.path.join(os.path.dirname(os.path.abspath(__file__)), "hostile_tls_test.py"), "--write"],
+                           check=True)
 
 
 def load_tests(loader, tests, pattern):
