@@ -29,7 +29,8 @@ class Programs:
         """A program beside the barid that is measured, built from the same objects."""
         if not os.path.exists(self.build + "/build.ninja"):
             raise Missing("%s is no folder of Meson, so %s cannot be built" % (self.build, target))
-        done = subprocess.run(["ninja", "-C", self.build, target], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+        done = subprocess.run(["ninja", "-C", self.build, target], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                              check=False)
         if done.returncode != 0:
             raise RuntimeError("%s: %s" % (target, done.stdout.decode("utf-8", "replace")[-500:]))
         return "%s/%s" % (self.build, target)

@@ -86,8 +86,9 @@ class Accept:
             ids = [json.loads(line)["id"] for line in listed]
             shown = [json.loads(server.run("queue", "show", i, "--json")) for i in ids[::len(ids) // 10 or 1]]
             fine = sum(1 for m in shown if m["state"] == "held" and "Subject: sample" in m["header"])
-        self.lines.append("read back after kill -9 under load: %d of %d acknowledged messages whole, octet by octet; barid queue "
-                          "list has %d, show: %d of %d right" % (whole, len(acknowledged), len(ids), fine, len(shown)))
+        self.lines.append("read back after kill -9 under load: %d of %d acknowledged messages whole, octet by octet; "
+                          "barid queue list has %d, show: %d of %d right" %
+                          (whole, len(acknowledged), len(ids), fine, len(shown)))
         if whole != len(acknowledged) or len(ids) < whole or fine != len(shown):
             raise RuntimeError(self.lines.pop())
 

@@ -24,7 +24,8 @@ class WithTls(Barid):
     """Listens with TLS, too."""
 
     def resume(self, policy=None):
-        subprocess.run([self.binary, "certificate", "localhost", "--cert", self.dir + "/cert.pem", "--key", self.dir + "/key.pem"],
+        files = ["--cert", self.dir + "/cert.pem", "--key", self.dir + "/key.pem"]
+        subprocess.run([self.binary, "certificate", "localhost", *files],
                        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, check=True)
         super().resume(policy)
 
@@ -85,7 +86,8 @@ class Idle:
             with Clients(self.bench.programs, port, count, row == TLS) as clients:
                 opened = clients.opened
                 if opened["idle"] != count:
-                    raise RuntimeError("%d of %d connections were opened, %d refused" % (opened["idle"], count, opened["refused"]))
+                    raise RuntimeError("%d of %d connections were opened, %d refused" % (
+                        opened["idle"], count, opened["refused"]))
                 opening = server.seconds() - before
                 self.settle(server)
                 memory = pss(server.process.pid) - memory
@@ -118,7 +120,7 @@ class Idle:
             print_table("%d %s" % (self.counts[row], row), head, [
                 [name] + [self.results.text(row, name, key, digits) for key, digits in
                           (("kilobytes", 2), ("opened", 0), ("opening", 3), ("resting", 3), ("mails", 0))]
-                for name in self.servers if (row, name) in self.results.rounds])
+                for name in self.servers if self.results.has(row, name)])
         if self.backlogs:
             note("  listen backlog of barid: %d (ss -ltn)" % min(self.backlogs))
 
@@ -126,8 +128,8 @@ class Idle:
         bars = []
         for row in self.bench.chosen(self):
             label = "%d %s" % (self.counts[row], row)
-            bars.append(Bar(label + ": PSS each", "<=", 2 if row == PLAIN else 40, self.results.values(row, "barid", "kilobytes"),
-                            2, " KB"))
+            memory = self.results.values(row, "barid", "kilobytes")
+            bars.append(Bar(label + ": PSS each", "<=", 2 if row == PLAIN else 40, memory, 2, " KB"))
             # None but what the kernel does in its name, as it is accounted in ticks.
             bars.append(Bar(label + ": CPU while idle", "<=", 0.1, self.results.values(row, "barid", "resting"), 3, " %"))
             if row == PLAIN:
@@ -139,5 +141,5 @@ class Idle:
 
 def backlog(port):
     """The least of the sockets that listen there."""
-    lines = subprocess.run(["ss", "-Hltn", "sport = :%d" % port], stdout=subprocess.PIPE, check=True).stdout.decode().splitlines()
-    return min(int(line.split()[2]) for line in lines)
+    done = subprocess.run(["ss", "-Hltn", "sport = :%d" % port], stdout=subprocess.PIPE, check=True)
+    return min(int(line.split()[2]) for line in done.stdout.decode().splitlines())
