@@ -119,12 +119,12 @@ class Hooks:
             self.report_in_process(row)
         if self.counted_by:
             note("  instructions: " + self.counted_by)
-            note("  none: a handler in C decides; empty: hooks without parameters; arguments: hooks that take all their parameters "
-                 "and do nothing; five: hooks that read five fields")
+            note("  none: a handler in C decides; empty: hooks without parameters; arguments: hooks that take all their\n"
+                 "  parameters and do nothing; five: hooks that read five fields")
 
     def report_in_process(self, row):
         def more(name, key):
-            ratios = self.results.ratios(row, name, (row, "none"), key)
+            ratios = self.results.ratios(row, name, "none", key)
             return "%+.1f %%" % ((ratios[0] - 1) * 100) if ratios and name != "none" else ""
 
         print_table("hooks, " + row, ["hooks", "instructions/message", "over none", "CPU us/message", "over none"], [
@@ -138,8 +138,9 @@ class Hooks:
             bars.append(Bar(row + ": CPU / canned", "<=", 2.5, self.results.ratios(row, "barid", "canned", "cpu")))
         for row in self.in_process():
             for name, text, limit in LIMITS if row in BARRED else ():
-                ratios = self.results.ratios(row, name, (row, "none"), "instructions")
-                bars.append(Bar("%s: instructions that %s add" % (row, text), "<=", limit, [(r - 1) * 100 for r in ratios], 1, " %"))
+                ratios = self.results.ratios(row, name, "none", "instructions")
+                added = [(r - 1) * 100 for r in ratios]
+                bars.append(Bar("%s: instructions that %s add" % (row, text), "<=", limit, added, 1, " %"))
         return bars
 
 

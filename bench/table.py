@@ -14,22 +14,26 @@ def spread(values, digits):
 
 
 class Results:
-    """(row, server) -> one dictionary of figures per round, None where it failed."""
+    """What was measured of a server in a row of a round: a dictionary of figures. One that failed is not there."""
 
     def __init__(self):
-        self.rounds = {}
+        self.number = 0   # of the round
+        self.figures = {}  # (row, server) -> number -> figures
 
     def add(self, row, server, figures):
-        self.rounds.setdefault((row, server), []).append(figures)
+        self.figures.setdefault((row, server), {})[self.number] = figures
+
+    def has(self, row, server):
+        return (row, server) in self.figures
 
     def values(self, row, server, key):
-        return [f[key] for f in self.rounds.get((row, server), []) if f and f.get(key) is not None]
+        return [f[key] for f in self.figures.get((row, server), {}).values() if f.get(key) is not None]
 
     def ratios(self, row, server, reference, key):
-        """Within each round; reference may be another (row, server)."""
-        other = reference if isinstance(reference, tuple) else (row, reference)
-        pairs = zip(self.rounds.get((row, server), []), self.rounds.get(other, []))
-        return [a[key] / b[key] for a, b in pairs if a and b and a.get(key) is not None and b.get(key)]
+        """Within each round that has both."""
+        ours, theirs = self.figures.get((row, server), {}), self.figures.get((row, reference), {})
+        return [ours[n][key] / theirs[n][key] for n in ours
+                if n in theirs and ours[n].get(key) is not None and theirs[n].get(key)]
 
     def text(self, row, server, key, digits):
         values = self.values(row, server, key)
@@ -66,8 +70,9 @@ class Bar:
 
     def row(self):
         limits = self.limits or [self.limit]
-        wanted = "%s %s%s" % (self.sign, "%g" % limits[0] if min(limits) == max(limits) else spread(limits, self.digits), self.unit)
-        return [self.text, wanted, spread(self.values, self.digits) + self.unit if self.values else "-", self.verdict()]
+        limit = "%g" % limits[0] if min(limits) == max(limits) else spread(limits, self.digits)
+        got = spread(self.values, self.digits) + self.unit if self.values else "-"
+        return [self.text, "%s %s%s" % (self.sign, limit, self.unit), got, self.verdict()]
 
 
 def print_bars(bars):
