@@ -34,7 +34,7 @@
 struct bench {
     struct spool *s;
     size_t size, outstanding;
-    bool life;
+    bool life, held;
     pthread_mutex_t lock;
     pthread_cond_t cond;
     size_t in_flight;
@@ -129,7 +129,9 @@ static void on_durable(void *user, int err)
 
 static void submit(struct bench *b, const char *body)
 {
-    struct unit_state unit = {.status = UNIT_PENDING, .due_us = INT64_MAX - 1};
+    struct unit_state unit = {.status = b->held ? UNIT_HELD : UNIT_PENDING,
+                              .due_us = INT64_MAX - 1};
+    enum spool_state state = b->held ? SPOOL_HELD : SPOOL_ACTIVE;
     struct flight *f = malloc(sizeof(*f));
     const struct spool_ops *ops = b->s->ops;
     struct spool_put *put;
@@ -138,8 +140,8 @@ static void submit(struct bench *b, const char *body)
     if (f == NULL || ops->put_begin(b->s, &put) != 0)
         die("put", BARID_ENOMEM);
     if ((rc = ops->put_body(put, body, b->size)) != 0 ||
-        (rc = ops->put_describe(put, SPOOL_ACTIVE, BARID_S(META), BARID_S("Subject: x\r\n"),
-                                &unit, 1)) != 0)
+        (rc = ops->put_describe(put, state, BARID_S(META), BARID_S("Subject: x\r\n"), &unit,
+                                1)) != 0)
         die("put", rc);
     *f = (struct flight){b, ops->put_id(put), now()};
     if ((rc = ops->commit(b->s, &put, 1, on_durable, f)) != 0)
@@ -347,6 +349,7 @@ static void bench_reopen(const char *dir, size_t count)
 {
     struct bench b = {.size = 1024,
                       .outstanding = 500,
+                      .held = true,
                       .lock = PTHREAD_MUTEX_INITIALIZER,
                       .cond = PTHREAD_COND_INITIALIZER};
     struct spool_stats st;
@@ -359,7 +362,7 @@ static void bench_reopen(const char *dir, size_t count)
     open_store(&b, dir, false);
     took = now() - began;
     b.s->ops->stats(b.s, &st);
-    if (st.messages[SPOOL_ACTIVE] != count)
+    if (st.messages[SPOOL_HELD] != count)
         die("reopen", BARID_ECORRUPT);
     printf("{\"what\":\"reopen\",\"messages\":%zu,\"seconds\":%.3f}\n", count, took);
     b.s->ops->close(b.s);
