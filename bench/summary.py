@@ -26,6 +26,11 @@ def cpu_model():
         return next((line.split(":", 1)[1].strip() for line in f if line.startswith("model name")), "unknown")
 
 
+def file_system(path):
+    """Of the spools that are measured."""
+    return first_line(["findmnt", "-n", "-o", "FSTYPE", "-T", path]) or "unknown"
+
+
 def disk(bench):
     """How long one durable write takes: 4 KiB over a written file, then fdatasync."""
     try:
@@ -39,8 +44,9 @@ def disk(bench):
 def print_summary(bench, bars):
     note("\n--- summary ---------------------------------------------------------------")
     note("%s, %s" % (version(bench), datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC")))
-    note("%d CPUs (%s), Linux %s, fdatasync of 4 KiB: %s" % (os.cpu_count(), cpu_model(), os.uname().release, disk(bench)))
-    note("%d rounds; median [least-most] of the rounds; canned, postfix: see the head of bench/run" % bench.options.rounds)
+    note("%d CPUs (%s), Linux %s" % (os.cpu_count(), cpu_model(), os.uname().release))
+    note("spools on %s; fdatasync of 4 KiB over a written file: %s" % (file_system(bench.folder), disk(bench)))
+    note("%d round(s); median [least-most] of the rounds; canned, postfix: see the head of bench/run" % bench.options.rounds)
     if bench.quick:
         note("a quick run: short, few messages; not the figures to compare")
     print_bars(bars)
