@@ -6,7 +6,6 @@
 #include "base/encode.h"
 #include "base/slice.h"
 
-#define MAGIC_RECORD  0x31524253u /* "SBR1" */
 #define MAGIC_SEGMENT 0x31534253u
 #define MAGIC_SIDECAR 0x31494253u
 #define RUN_SIZE      19 /* u32 run, u8 status, u32 attempts, i64 due, u16 reply length */
@@ -61,7 +60,7 @@ uint64_t log_record_length(const struct log_record *r)
 
 void log_record_encode(const struct log_record *r, uint8_t *p)
 {
-    put32(p, MAGIC_RECORD);
+    memcpy(p, "SBR1", 4);
     put32(p + 8, r->nonce);
     p[12] = r->type;
     p[13] = r->flags;
@@ -107,7 +106,7 @@ static void get_fields(struct log_record *r, const uint8_t *p)
 
 int log_record_decode(struct log_record *r, const uint8_t *p)
 {
-    if (get32(p) != MAGIC_RECORD || get32(p + 4) != crc32c(0, p + 8, LOG_RECORD_SIZE - 8))
+    if (!log_record_begins(p) || get32(p + 4) != crc32c(0, p + 8, LOG_RECORD_SIZE - 8))
         return BARID_ECORRUPT;
     get_fields(r, p);
     if (r->type < LOG_PUT || r->type > LOG_OPEN || r->state > SPOOL_QUARANTINED)

@@ -24,6 +24,8 @@
 #ifndef SPOOL_LOG_FORMAT_H
 #define SPOOL_LOG_FORMAT_H
 
+#include <string.h>
+
 #include "interface/spool.h"
 
 #define LOG_FORMAT_VERSION 1
@@ -68,6 +70,11 @@ uint64_t log_record_length(const struct log_record *r); /* head to padding */
 void log_record_encode(const struct log_record *r, uint8_t *p);
 /* Head only. 0, or BARID_ECORRUPT (magic, crc, or fields that contradict each other). */
 int log_record_decode(struct log_record *r, const uint8_t *p);
+/* Whether it is worth trying. */
+static inline bool log_record_begins(const uint8_t *p)
+{
+    return memcmp(p, "SBR1", 4) == 0;
+}
 
 void log_header_encode(const struct log_segment_header *h, uint8_t *block);
 /* 0, BARID_ECORRUPT, BARID_EVERSION. */

@@ -295,6 +295,8 @@ static int by_scan(struct replay *r, struct log_segment *seg, uint64_t known_end
         return BARID_EIO;
     if (size > s->options.segment_size)
         size = s->options.segment_size;
+    if (known_end != 0 && size > known_end)
+        size = known_end; /* behind it is only what earlier lives of the file left */
     if ((p = mem_alloc(s->mem, size > 0 ? (size_t)size : 1)) == NULL)
         return BARID_ENOMEM;
     got = io_read_all(s->io, seg->fd, p, (size_t)size, 0);

@@ -32,6 +32,15 @@ static bool payload_valid(const uint8_t *p, const struct log_record *r)
            crc32c(0, p + LOG_RECORD_SIZE + head, (size_t)r->body_len) == r->body_crc;
 }
 
+/* The next place at or after `at` where a record could begin: most of a segment that was hardly
+ * used is looked at here, eight octets a step. */
+static size_t next_place(const struct log_scan *s, size_t at)
+{
+    while (at + LOG_RECORD_SIZE <= s->size && !log_record_begins(s->p + at))
+        at += 8;
+    return at;
+}
+
 static bool valid_at(const struct log_scan *s, size_t at, struct log_record *r)
 {
     if (at > s->size || s->size - at < LOG_RECORD_SIZE || log_record_decode(r, s->p + at) != 0)
@@ -70,11 +79,11 @@ static size_t look_behind(struct log_scan *s, size_t bad)
     struct log_record r;
     size_t first = 0;
 
-    for (size_t at = bad + 8; at + LOG_RECORD_SIZE <= s->size;) {
+    for (size_t at = next_place(s, bad + 8); at + LOG_RECORD_SIZE <= s->size;) {
         if (s->durable > bad && at >= s->durable)
             break;
         if (!valid_at(s, at, &r)) {
-            at += 8;
+            at = next_place(s, at + 8);
             continue;
         }
         if (first == 0)
@@ -83,7 +92,7 @@ static size_t look_behind(struct log_scan *s, size_t bad)
             s->durable = r.synced_to;
         if (s->durable > bad)
             break;
-        at = next_after(&r, at);
+        at = next_place(s, next_after(&r, at));
     }
     return first;
 }
