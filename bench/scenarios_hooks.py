@@ -1,5 +1,6 @@
-"""What Lua hooks cost: over the wire, every event with a hook, accept and discard, beside canned; and in process, by
-instructions, empty hooks and hooks that read five fields over none (bench/hooks.c)."""
+"""What Lua hooks cost: over the wire, every event with a hook, accept and discard, beside canned, and beside a daemon with no
+hook but the one that discards; and in process, by instructions, empty hooks and hooks that read five fields over none
+(bench/hooks.c)."""
 
 import os
 import re
@@ -26,6 +27,29 @@ BARRED = ("in process, discard", "in process, discard, many per connection")
 VARIANTS = ("none", "empty", "arguments", "five")
 LIMITS = (("empty", "empty hooks", 5), ("five", "five-field hooks", 10))
 WARM = 2000  # messages that a counted run is longer than the one that it is compared with: start and warm-up fall out
+
+ONE = """
+function on.recipient(session, mail, rcpt) return discard("bench") end
+"""
+
+FIVE = """
+local a, b, c, d, e
+function on.connect(s) a, b, c, d, e = s.ip, s.port, s.local_ip, s.listener, s.tls end
+function on.helo(s, name) a, b, c, d, e = s.ip, s.helo, s.esmtp, s.protocol, s.tls end
+function on.mail(s, m) a, b, c, d, e = s.ip, s.helo, m.sender, m.sender_domain, m.declared_size end
+function on.rcpt(s, m, r) a, b, c, d, e = s.ip, m.sender, r.address, r.user, r.domain end
+function on.data(s, m) a, b, c, d, e = s.ip, s.user, m.sender, m.body_type, m.smtputf8 end
+function on.headers(s, m) a, b, c, d, e = s.ip, s.helo, m.sender, m.size, m.hops end
+function on.body(s, m, chunk) a, b, c, d, e = s.ip, s.helo, m.id, m.sender, m.size end
+function on.message(s, m) a, b, c, d, e = s.ip, s.user, m.id, m.sender, m.size end
+function on.recipient(s, m, r)
+  a, b, c, d, e = m.id, m.sender, r.address, r.user, r.domain
+  return discard("bench")
+end
+function on.queued(m) a, b, c, d, e = m.id, m.sender, m.size, m.state, m.received_at end
+function on.quit(s, argument) a, b, c, d, e = s.id, s.ip, s.helo, s.user, s.tls end
+function on.disconnect(s, reason) a, b, c, d, e = s.id, s.ip, s.helo, s.user, s.started_at end
+"""
 
 POLICY = """
 function on.connect(session) end
@@ -63,8 +87,11 @@ class Hooks:
     def __init__(self, bench):
         self.bench, self.results = bench, bench.results
         self.counted_by = ""
-        self.servers = {"canned": bench.servers.get("canned"), "barid": Discarding(bench.barid, bench.folder, POLICY)}
-        self.servers = {name: s for name, s in self.servers.items() if s and name in bench.servers}
+        policies = {"barid": POLICY, "barid, one hook": ONE, "barid, five": FIVE}
+        self.servers = {name: Discarding(bench.barid, bench.folder, policy) for name, policy in policies.items()
+                        if "barid" in bench.servers}
+        if "canned" in bench.servers:
+            self.servers = {"canned": bench.servers["canned"], **self.servers}
 
     def round(self):
         for row in self.over_the_wire():
@@ -110,10 +137,12 @@ class Hooks:
 
     def report(self):
         for row in self.over_the_wire():
-            head = ["server", "messages/s", "CPU ms/message", "rate/canned", "CPU/canned"]
+            head = ["server", "messages/s", "CPU ms/message", "rate/canned", "CPU/canned", "CPU/one hook"]
             print_table("a Lua hook on every event: " + row, head, [
                 [name, self.results.text(row, name, "rate", 0), self.results.text(row, name, "cpu", 3)] +
-                [self.results.ratio_text(row, name, "canned", key) for key in ("rate", "cpu")] for name in self.servers])
+                [self.results.ratio_text(row, name, "canned", key) for key in ("rate", "cpu")] +
+                [self.results.ratio_text(row, name, "barid, one hook", "cpu")] for name in self.servers])
+            note("  barid: empty hooks on every event; one hook: only the one that discards; five: hooks that read five fields")
 
         for row in self.in_process():
             self.report_in_process(row)
@@ -136,6 +165,9 @@ class Hooks:
         for row in self.over_the_wire():
             bars.append(Bar(row + ": rate / canned", ">=", 0.8, self.results.ratios(row, "barid", "canned", "rate")))
             bars.append(Bar(row + ": CPU / canned", "<=", 2.5, self.results.ratios(row, "barid", "canned", "cpu")))
+            for name, text, limit in (("barid", "empty hooks", 5), ("barid, five", "five-field hooks", 10)):
+                added = [(r - 1) * 100 for r in self.results.ratios(row, name, "barid, one hook", "cpu")]
+                bars.append(Bar("%s: CPU of the daemon that %s add" % (row, text), "<=", limit, added, 1, " %"))
         for row in self.in_process():
             for name, text, limit in LIMITS if row in BARRED else ():
                 ratios = self.results.ratios(row, name, "none", "instructions")
