@@ -73,9 +73,16 @@ static void fill(struct ask *a, const barid_event *ev)
     }
 }
 
-static struct ask *make(struct connection *c)
+/* HELO, AUTH, STARTTLS and XCLIENT end a transaction or are refused in one: from MAIL on, where
+ * server_step_mail looks, the facts stay. */
+static bool may_have_news(enum barid_event_id event)
 {
-    if (connection_refresh_facts(c) < 0)
+    return barid_event_info_get(event)->scope == BARID_SCOPE_SESSION;
+}
+
+static struct ask *make(struct connection *c, enum barid_event_id event)
+{
+    if (may_have_news(event) && connection_refresh_facts(c) < 0)
         return NULL;
     if (!c->policy && !(c->policy = policy_session_new(c->version->policy, &c->facts)))
         return NULL;
@@ -93,7 +100,7 @@ void ask(struct connection *c, enum barid_event_id event, const barid_event *ev,
         then(c, &none);
         return;
     }
-    struct ask *a = make(c);
+    struct ask *a = make(c, event);
     if (!a) {
         barid_verdict failed = connection_verdict(c, BARID_REPLY_POLICY_FAILED);
         then(c, &failed);
