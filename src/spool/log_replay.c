@@ -162,7 +162,10 @@ int replay_record(struct replay *r, struct log_segment *seg, uint32_t off,
     return by_type[rec->type](r, seg, off, rec);
 }
 
-/* --- big bodies: files without a message go, messages without a file are set aside */
+/* --- big bodies: files without a message go, messages without a file are set aside. A file that
+ * cannot be looked at now (no descriptor left, an error of the disk) counts as there: reading it
+ * will fail, or not, when it is delivered; the message must not go for that. Where octets were
+ * set aside, a file without a message may be the body of what they were, and stays. */
 
 static void each_file(void *arg, const char *name)
 {
@@ -179,13 +182,15 @@ static void each_file(void *arg, const char *name)
         s->last_id = id;
     body = map_get(&s->bodies, key);
     if (body == NULL || !body->big) {
-        if (!s->options.read_only)
+        if (!s->options.read_only && s->stats.damaged == 0)
             s->io->unlink(s->io->user, s->big_dir, name);
         return;
     }
+    body->located = true;
     if ((fd = s->io->open(s->io->user, s->big_dir, name, O_RDONLY, 0)) < 0)
         return;
-    body->located = s->io->size(s->io->user, fd, &size) == 0 && size == body->size;
+    if (s->io->size(s->io->user, fd, &size) == 0)
+        body->located = size == body->size;
     s->io->close(s->io->user, fd);
 }
 
