@@ -346,7 +346,7 @@ static void seal(struct store *s, struct big_body *big)
     }
     if (op->err == 0)
         op->err = BARID_EIO;
-    op_fail(s, op, op->err);
+    op_fail(s, op, op->err, false);
     pthread_mutex_unlock(&s->lock);
     op_answer(s, op);
     pthread_mutex_lock(&s->lock);

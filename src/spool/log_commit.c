@@ -126,14 +126,16 @@ static struct log_op *queue_pop(struct store *s)
     return op;
 }
 
-void op_fail(struct store *s, struct log_op *op, int rc)
+/* A record that may be on the disk although its write or sync failed keeps its large body: the
+ * next start finds both or neither. */
+void op_fail(struct store *s, struct log_op *op, int rc, bool may_be_written)
 {
     op->err = rc;
     if (op->kind == LOG_OP_PUT)
         op_disown(s, op);
     for (size_t i = 0; i < op->n_puts; i++) {
         if (op->puts[i]->body->big != NULL)
-            big_release(s, op->puts[i]->body->big, false);
+            big_release(s, op->puts[i]->body->big, may_be_written);
         op->puts[i]->body->big = NULL;
     }
 }
@@ -154,7 +156,7 @@ static bool begin(struct store *s, struct log_batch *b, struct log_op *op)
     } else if (rc == BARID_EIO) {
         store_fail(s, -EIO, "cannot add a segment");
     }
-    op_fail(s, op, rc);
+    op_fail(s, op, rc, false);
     return false;
 }
 
@@ -168,7 +170,7 @@ static void take(struct store *s, struct log_batch *b, struct log_op ***failed)
 
         if (s->failed) {
             op = queue_pop(s);
-            op_fail(s, op, BARID_EIO);
+            op_fail(s, op, BARID_EIO, false);
             **failed = op;
             *failed = &op->next;
             continue;
@@ -311,7 +313,7 @@ static void finish(struct store *s, struct log_batch *b, int rc, uint64_t sync_u
         store_fail(s, rc, "cannot write to the log");
     for (struct log_op *op = b->first; op != NULL; op = op->next) {
         if (rc < 0) {
-            op_fail(s, op, BARID_EIO);
+            op_fail(s, op, BARID_EIO, true);
             continue;
         }
         s->stats.commits += op->kind == LOG_OP_PUT;

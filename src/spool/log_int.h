@@ -240,8 +240,8 @@ void op_finish(struct store *s, struct log_batch *b,
 
 /* --- log_commit.c */
 void *committer_thread(void *store);
-void op_fail(struct store *s, struct log_op *op,
-             int rc);                               /* lock held: takes back what it held */
+void op_fail(struct store *s, struct log_op *op, int rc,
+             bool may_be_written); /* lock held: takes back what it held */
 void op_answer(struct store *s, struct log_op *op); /* no lock: calls done, frees */
 
 /* --- log_state.c: units, leases */
