@@ -254,33 +254,44 @@ int sidecar_write(struct store *s, struct log_segment *seg)
 
 /* --- making one */
 
-/* The file of a new segment: a spare under its old name, or a new file with its space. The
- * descriptor or -errno. */
-static int take_file(struct store *s, bool may_use_reserve, char *name, bool *reserve_r)
+static bool is_room(struct store *s)
 {
-    uint64_t spare = 0, space = 0;
-    bool have = false, room;
-    int fd, rc;
+    uint64_t space = 0;
 
-    *reserve_r = false;
-    room = s->io->free_space(s->io->user, s->seg_dir, &space) == 0 &&
+    return s->io->free_space(s->io->user, s->seg_dir, &space) == 0 &&
            space >= s->options.segment_size &&
            space - s->options.segment_size >= s->options.hard_free;
+}
+
+/* A spare, as long as more than keep stay. False: there is none. */
+static bool take_spare(struct store *s, uint32_t keep, uint64_t *number_r)
+{
+    bool have;
+
     pthread_mutex_lock(&s->lock);
-    /* The last spare is the reserve: for DEL, STATE and the cleaner when nothing else is left.
-     */
-    if (s->n_spares > 1 || (s->n_spares == 1 && !room && may_use_reserve)) {
-        *reserve_r = s->n_spares == 1;
-        spare = s->spares[--s->n_spares];
-        have = true;
-    }
-    spare = have ? spare : ++s->spare_count;
-    pthread_mutex_unlock(&s->lock);
-    snprintf(name, LOG_NAME_SIZE, "spare.%016llx", (unsigned long long)spare);
+    have = s->n_spares > keep;
     if (have)
-        return s->io->open(s->io->user, s->seg_dir, name, O_RDWR, 0600);
-    if (!room)
+        *number_r = s->spares[--s->n_spares];
+    pthread_mutex_unlock(&s->lock);
+    return have;
+}
+
+static int open_spare(struct store *s, uint64_t number, char *name)
+{
+    snprintf(name, LOG_NAME_SIZE, "spare.%016llx", (unsigned long long)number);
+    return s->io->open(s->io->user, s->seg_dir, name, O_RDWR, 0600);
+}
+
+/* A new file with its space. The descriptor or -errno. */
+static int create_file(struct store *s, char *name)
+{
+    int fd, rc;
+
+    if (!is_room(s))
         return -ENOSPC;
+    pthread_mutex_lock(&s->lock);
+    snprintf(name, LOG_NAME_SIZE, "spare.%016llx", (unsigned long long)++s->spare_count);
+    pthread_mutex_unlock(&s->lock);
     fd = s->io->open(s->io->user, s->seg_dir, name, O_RDWR | O_CREAT | O_TRUNC, 0600);
     if (fd < 0)
         return fd;
@@ -292,6 +303,25 @@ static int take_file(struct store *s, bool may_use_reserve, char *name, bool *re
     s->io->close(s->io->user, fd);
     s->io->unlink(s->io->user, s->seg_dir, name);
     return rc;
+}
+
+/* The file of a new segment: a spare under its old name, or a new file. The last spare is the
+ * reserve: for DEL, STATE and the cleaner when nothing else is to be had, also when the file
+ * system said that there is room and there is none (a quota). The descriptor or -errno. */
+static int take_file(struct store *s, bool may_use_reserve, char *name, bool *reserve_r)
+{
+    uint64_t spare;
+    int fd;
+
+    *reserve_r = false;
+    if (take_spare(s, 1, &spare))
+        return open_spare(s, spare, name);
+    fd = create_file(s, name);
+    if (fd >= 0 || store_err(fd) != BARID_EFULL || !may_use_reserve ||
+        !take_spare(s, 0, &spare))
+        return fd;
+    *reserve_r = true;
+    return open_spare(s, spare, name);
 }
 
 /* Header, then its own name, each durable before the next: a file under a segment's name has
