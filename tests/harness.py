@@ -292,7 +292,7 @@ class Barid:
     def reload(self):
         before = len(self.records)
         self.process.send_signal(signal.SIGHUP)
-        return self.wait_log(lambda r: "reload" in r["what"] or "configuration" in r["what"], start=before)
+        return self.wait_log(lambda r: "reload" in r["what"] or "configuration" in r["what"] and "no longer" not in r["what"], start=before)
 
     def shift_clock(self, seconds):
         """The daemon has the file mapped: it is written in place."""
