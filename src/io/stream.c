@@ -90,7 +90,7 @@ static void on_task(struct loop_task *task)
     s->task_queued = false;
     if (s->state == STREAM_CLOSED)
         stream_free(s);
-    else if (s->state == STREAM_OPEN && s->error != 0 && !s->ended)
+    else if (s->state == STREAM_OPEN && s->error != 0)
         stream_end(s, s->error);
     else if (s->state == STREAM_OPEN && s->layer != NULL)
         s->layer->ops->resume(s);
@@ -170,19 +170,33 @@ void stream_deliver(struct stream *s, const char *p, size_t n)
         s->ops->on_read(s->user, p, n);
 }
 
-/* The end as the owner sees it. err 0 leaves the way out open: the peer may still read. */
+static void drained(struct stream *s)
+{
+    if (!s->drain_wanted || s->ops == NULL || s->ops->on_drain == NULL)
+        return;
+    s->drain_wanted = false;
+    s->ops->on_drain(s->user);
+}
+
+/* The end as the owner sees it. err 0 leaves the way out open: the peer may still read. When the
+ * stream breaks after that, who waits for its output to leave is told that nothing waits. */
 void stream_end(struct stream *s, int err)
 {
-    if (s->state != STREAM_OPEN || s->ended)
+    bool was_ended = s->ended;
+
+    if (s->state != STREAM_OPEN || (was_ended && err == 0))
         return;
     s->ended = true;
     if (err != 0) {
         s->error = err;
         buf_deinit(&s->out);
         s->out_at = 0;
+        s->drain_wanted = s->drain_wanted && was_ended;
     }
     stream_poll(s, false);
-    if (s->ops != NULL)
+    if (was_ended)
+        drained(s);
+    else if (s->ops != NULL)
         s->ops->on_close(s->user, err);
 }
 
@@ -238,7 +252,7 @@ static void on_error(struct stream *s)
 
     while (wants_input(s) && read_once(s))
         ;
-    if (s->state == STREAM_CLOSED || s->ended)
+    if (s->state == STREAM_CLOSED)
         return;
     getsockopt(s->fd, SOL_SOCKET, SO_ERROR, &e, &n);
     socket_end(s, error_of(e));
@@ -271,12 +285,10 @@ static void flush(struct stream *s)
     if (s->out.len > s->out_at)
         return;
     stream_poll(s, false);
-    if (s->state == STREAM_FLUSHING) {
+    if (s->state == STREAM_FLUSHING)
         finish(s);
-    } else if (s->drain_wanted && !s->ended && s->ops != NULL && s->ops->on_drain != NULL) {
-        s->drain_wanted = false;
-        s->ops->on_drain(s->user);
-    }
+    else
+        drained(s);
 }
 
 static void on_ready(struct poller_item *item, unsigned events)

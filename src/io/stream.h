@@ -17,11 +17,12 @@ struct stream;
 struct stream_ops {
     /* Bytes arrived (decrypted); valid during the call. */
     void (*on_read)(void *user, const char *p, size_t n);
-    /* The peer closed its side (err 0) or the stream broke (barid_err). Called once; nothing
-     * follows. */
+    /* The peer closed its side (err 0) or the stream broke (barid_err). Called once; after an
+     * error nothing follows, and after the peer's closing only on_drain. */
     void (*on_close)(void *user, int err);
-    /* Everything written so far has left for the kernel (only after stream_write returned 0
-     * with backlog). May be NULL. */
+    /* Nothing written waits any more (only after stream_write returned 0 with backlog): all has
+     * left for the kernel; or the stream broke after the peer closed its side, which
+     * stream_write tells from then on. May be NULL. */
     void (*on_drain)(void *user);
     /* The handshake ended: info NULL and *err when it failed, and then nothing follows. Both
      * live during the call. */

@@ -214,6 +214,65 @@ static void test_reset_by_peer(void **state)
     owner_close(&a);
 }
 
+/* A peer that sends no more still gets what waits for it, and the owner hears when it left: its
+ * next output may wait for that. */
+static void test_drain_after_half_close(void **state)
+{
+    enum { SIZE = 700 * 1000 };
+    struct loop *loop = *state;
+    struct owner a;
+    int fds[2];
+    char *data = calloc(1, SIZE);
+    size_t got = 0;
+
+    make_pair(fds);
+    owner_open(&a, loop, fds[0]);
+    assert_int_equal(stream_write(a.s, data, SIZE), 0);
+    assert_true(stream_backlog(a.s) > 0);
+    shutdown(fds[1], SHUT_WR);
+    TURN_UNTIL(loop, a.closes > 0);
+    assert_int_equal(a.close_err, 0);
+    assert_int_equal(a.drains, 0);
+    while (got < SIZE) {
+        ssize_t n = recv(fds[1], data, SIZE, MSG_DONTWAIT);
+
+        got += n > 0 ? (size_t)n : 0;
+        turn_some(loop);
+    }
+    assert_int_equal(a.drains, 1);
+    assert_int_equal(stream_write(a.s, "221 x\r\n", 7), 0);
+    owner_close(&a);
+    close(fds[1]);
+    free(data);
+}
+
+/* It breaks while something waits: that goes, and the owner finds out by its next write. */
+static void test_broken_after_half_close(void **state)
+{
+    struct loop *loop = *state;
+    struct owner a;
+    int fds[2], small = 4096;
+    char *data = calloc(1, STREAM_BACKLOG_MAX);
+
+    tcp_pair(fds);
+    setsockopt(fds[0], SOL_SOCKET, SO_SNDBUF, &small, sizeof(small));
+    owner_open(&a, loop, fds[0]);
+    while (stream_backlog(a.s) < STREAM_BACKLOG_MAX / 2)
+        assert_int_equal(stream_write(a.s, data, STREAM_BACKLOG_MAX / 4), 0);
+    shutdown(fds[1], SHUT_WR);
+    TURN_UNTIL(loop, a.closes > 0);
+    assert_int_equal(a.close_err, 0);
+    reset_by_peer(fds[1]);
+    TURN_UNTIL(loop, a.drains > 0);
+    assert_int_equal(stream_backlog(a.s), 0);
+    assert_int_equal(stream_write(a.s, "221 x\r\n", 7), BARID_ECLOSED);
+    turn_some(loop);
+    assert_int_equal(a.closes, 1);
+    assert_int_equal(a.drains, 1);
+    owner_close(&a);
+    free(data);
+}
+
 /* A write is what finds out: the owner hears of it from the call and, later and once, by
  * on_close. */
 static void test_write_finds_reset(void **state)
@@ -521,6 +580,8 @@ int main(void)
         T(test_loop_del_flushes),
         T(test_half_close),
         T(test_reset_by_peer),
+        T(test_drain_after_half_close),
+        T(test_broken_after_half_close),
         T(test_write_finds_reset),
         T(test_write_fails_then_deleted),
         T(test_stream_reset),
