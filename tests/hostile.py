@@ -182,12 +182,12 @@ class Hostile(Tests):
         return got
 
     def push(self, s, data):
-        """As much as goes without waiting: octets."""
+        """data over and over, as much as goes without waiting: octets."""
         s.setblocking(False)
         sent = idle = 0
         while idle < 8:
             try:
-                sent += s.send(data)
+                sent += s.send(data[sent % len(data):]) # where a send that was cut left off
                 idle = 0
             except (BlockingIOError, ssl.SSLWantWriteError, ssl.SSLWantReadError):
                 idle += 1
