@@ -159,6 +159,11 @@ enum barid_want {
 };
 BARID_API unsigned barid_session_wants(const barid_session *s);
 
+/* Why it ended; BARID_CLOSE_NONE before that. Unless it is QUIT or PEER, the client did not ask for the end and may be
+ * sending still: close only the sending half first and read away what comes, for a moment, or a reset of the connection
+ * takes from the client the replies that it has not read. */
+BARID_API enum barid_close_reason barid_session_close_reason(const barid_session *s);
+
 /* In WANT_TLS, octets that were fed behind a PROXY header: the beginning of the handshake (implicit TLS only; what
  * follows STARTTLS is discarded). Valid until tls_done. */
 BARID_API size_t barid_session_tls_input(const barid_session *s, const uint8_t **p_r);

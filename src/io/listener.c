@@ -44,7 +44,7 @@ struct listener {
     bool deleted;
     bool local_known;
     barid_endpoint local; /* of every connection; else it listens on any address */
-    dev_t dev; /* of the unix socket's path; ino 0 = none */
+    dev_t dev;            /* of the unix socket's path; ino 0 = none */
     ino_t ino;
     struct sockaddr_un un;
 };

@@ -257,27 +257,6 @@ int loop_signal(struct loop *loop, int signum, void (*fn)(void *user, int signum
     return 0;
 }
 
-static void on_drain_end(uv_timer_t *timer)
-{
-    *(bool *)timer->data = true;
-}
-
-/* Deleted streams may still hold a last reply: turn until they are done, for a bounded time by
- * the real clock, as a test's clock may stand still. */
-static void drain(struct loop *loop)
-{
-    uv_timer_t limit;
-    bool over = false;
-
-    uv_timer_init(&loop->uv, &limit);
-    limit.data = &over;
-    uv_timer_start(&limit, on_drain_end, LOOP_DRAIN_MS, 0);
-    while (loop->flushing > 0 && !over)
-        uv_run(&loop->uv, UV_RUN_ONCE);
-    uv_close((uv_handle_t *)&limit, NULL);
-    uv_run(&loop->uv, UV_RUN_NOWAIT);
-}
-
 static void abandon_handle(uv_handle_t *h, void *all)
 {
     struct loop *loop = LIST_ENTRY(h->loop, struct loop, uv);
@@ -290,6 +269,35 @@ static void abandon(struct loop *loop, bool all)
 {
     uv_walk(&loop->uv, abandon_handle, &all);
     poller_abandon(&loop->poller, all);
+}
+
+struct drain {
+    struct loop *loop;
+    unsigned looked;
+};
+
+static void on_drain_look(uv_timer_t *timer)
+{
+    struct drain *d = timer->data;
+
+    d->looked++;
+    abandon(d->loop, false); /* what has become quiet since */
+}
+
+/* Deleted streams may still hold a last reply: turn until they are done, for a bounded time by
+ * the real clock, as a test's clock may stand still. */
+static void drain(struct loop *loop)
+{
+    struct drain d = {.loop = loop};
+    uv_timer_t timer;
+
+    uv_timer_init(&loop->uv, &timer);
+    timer.data = &d;
+    uv_timer_start(&timer, on_drain_look, LOOP_DRAIN_LOOK_MS, LOOP_DRAIN_LOOK_MS);
+    while (loop->flushing > 0 && d.looked < LOOP_DRAIN_MS / LOOP_DRAIN_LOOK_MS)
+        uv_run(&loop->uv, UV_RUN_ONCE);
+    uv_close((uv_handle_t *)&timer, NULL);
+    uv_run(&loop->uv, UV_RUN_NOWAIT);
 }
 
 void loop_del(struct loop **loop_r)
@@ -311,7 +319,7 @@ void loop_del(struct loop **loop_r)
     uv_close((uv_handle_t *)&loop->alarm, NULL);
     uv_close((uv_handle_t *)&loop->wake, NULL);
     uv_run(&loop->uv, UV_RUN_DEFAULT); /* close callbacks */
-    list_run(&loop->deferred); /* the memory of closed streams */
+    list_run(&loop->deferred);         /* the memory of closed streams */
     uv_loop_close(&loop->uv);
     uv_mutex_destroy(&loop->lock);
     mem_free(NULL, loop->heap.at);

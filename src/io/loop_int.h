@@ -17,8 +17,9 @@
 #define LOOP_PLAIN_SIZE 16384
 
 /* loop_del waits this long in real time for deleted streams to flush: a stopping daemon must
- * end. */
-#define LOOP_DRAIN_MS 2000
+ * end. It looks this often for those that wait only for a peer that keeps silent. */
+#define LOOP_DRAIN_MS      2000
+#define LOOP_DRAIN_LOOK_MS 20
 
 /* Every other uv_poll_t of src/io starts one of these, so that loop_del can close what its owner left
  * open. */

@@ -12,6 +12,7 @@
 #include "io/stream_int.h"
 
 #include <errno.h>
+#include <linux/sockios.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -72,13 +73,23 @@ void stream_destroy(struct stream *s)
     stream_defer(s); /* frees it */
 }
 
+/* A lingering stream whose peer has taken everything and is not sending: an end of the loop need
+ * not wait for it. */
+static bool is_quiet(const struct stream *s)
+{
+    int unread = 0, unsent = 0;
+
+    return ioctl(s->fd, FIONREAD, &unread) == 0 && unread == 0 &&
+           ioctl(s->fd, SIOCOUTQ, &unsent) == 0 && unsent == 0;
+}
+
 static void on_abandon(struct poller_item *item, bool all)
 {
     struct stream *s = (struct stream *)item;
 
     if (s->state == STREAM_CONNECTING)
         stream_connect_abandon(s);
-    else if (all || (s->state != STREAM_FLUSHING && s->state != STREAM_LINGERING))
+    else if (all || s->state == STREAM_OPEN || (s->state == STREAM_LINGERING && is_quiet(s)))
         stream_destroy(s);
 }
 
@@ -423,10 +434,15 @@ static void finish(struct stream *s)
 {
     int unread = 0;
 
-    if (s->at_eof || ioctl(s->fd, FIONREAD, &unread) != 0 || unread == 0)
+    if (s->at_eof || (!s->lingers && (ioctl(s->fd, FIONREAD, &unread) != 0 || unread == 0)))
         stream_destroy(s);
     else if (linger(s, STREAM_LINGERING, STREAM_LINGER_MS))
         shutdown(s->fd, SHUT_WR);
+}
+
+void stream_linger(struct stream *s)
+{
+    s->lingers = true;
 }
 
 void stream_del(struct stream **stream)

@@ -66,7 +66,13 @@ const barid_endpoint *stream_local(const struct stream *s);
 int stream_peer_uid(const struct stream *s, unsigned *uid_r);
 
 /* Flush what waits (bounded time), send close_notify, close, free. No callback follows. reset
- * drops instead of flushing. Both accept NULL. */
+ * drops instead of flushing. Both accept NULL.
+ *
+ * A socket that is closed while its peer still sends answers with a reset, and that takes from the
+ * peer what it has not read. So what is there unread is read away first, until the peer closes
+ * (bounded time and amount). linger, called before: also when nothing is there yet, for a peer
+ * that does not expect the end. */
+void stream_linger(struct stream *s);
 void stream_del(struct stream **s);
 void stream_reset(struct stream **s);
 

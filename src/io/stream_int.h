@@ -61,6 +61,7 @@ struct stream {
     bool reading;      /* the owner wants input */
     bool layer_reads;  /* the layer does, whatever the owner says: a handshake */
     bool ended;        /* on_close was called */
+    bool lingers;      /* the peer may be sending when the stream is deleted */
     bool at_eof;       /* the peer sent FIN */
     bool drain_wanted; /* on_drain is due when out is empty */
     bool task_queued;

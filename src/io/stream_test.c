@@ -351,6 +351,29 @@ static void test_unread_input_does_not_reset(void **state)
     owner_close(&a);
 }
 
+/* Nothing is there unread, but the peer does not know yet that it should stop. */
+static void test_linger(void **state)
+{
+    struct loop *loop = *state;
+    struct owner a;
+    int fds[2];
+    char got[32];
+
+    tcp_pair(fds);
+    owner_open(&a, loop, fds[0]);
+    assert_int_equal(stream_write(a.s, "421 bye\r\n", 9), 0);
+    stream_linger(a.s);
+    stream_del(&a.s);
+    for (int i = 0; i < 3; i++) {
+        turn_some(loop);
+        assert_int_equal(send(fds[1], "NOOP\r\n", 6, MSG_NOSIGNAL), 6);
+    }
+    assert_int_equal(read(fds[1], got, sizeof(got)), 9);
+    assert_int_equal(read(fds[1], got, sizeof(got)), 0);
+    close(fds[1]);
+    owner_close(&a);
+}
+
 static void test_delete_in_callbacks(void **state)
 {
     struct loop *loop = *state;
@@ -586,6 +609,7 @@ int main(void)
         T(test_write_fails_then_deleted),
         T(test_stream_reset),
         T(test_unread_input_does_not_reset),
+        T(test_linger),
         T(test_delete_in_callbacks),
         T(test_pause),
         T(test_connect),

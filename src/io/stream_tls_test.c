@@ -387,7 +387,8 @@ static void test_key_update_flood(void **state)
     hand_shake(&h, f->loop, 4096);
     turn_some(f->loop);
     for (int i = 0; i < 200000 && s.closes == 0; i++) {
-        if (SSL_key_update(h.ssl, SSL_KEY_UPDATE_REQUESTED) != 1 || SSL_do_handshake(h.ssl) != 1)
+        if (SSL_key_update(h.ssl, SSL_KEY_UPDATE_REQUESTED) != 1 ||
+            SSL_do_handshake(h.ssl) != 1)
             break;
         if (i % 64 != 0)
             continue; /* some at a time */

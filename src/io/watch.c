@@ -32,7 +32,8 @@ static void on_poll(uv_poll_t *h, int status, int events)
     w->ready(w->user);
 }
 
-int watch_new(struct watch **w_r, struct loop *loop, int fd, void (*ready)(void *user), void *user, struct err *err)
+int watch_new(struct watch **w_r, struct loop *loop, int fd, void (*ready)(void *user),
+              void *user, struct err *err)
 {
     struct watch *w = mem_zalloc(NULL, sizeof(*w));
     int rc;

@@ -9,9 +9,12 @@
 
 static void close_stream(struct driver *d)
 {
+    enum barid_close_reason reason = barid_session_close_reason(d->session);
     d->closed = true;
     if (d->ops->on_closing)
         d->ops->on_closing(d);
+    if (reason != BARID_CLOSE_QUIT && reason != BARID_CLOSE_PEER)
+        stream_linger(d->stream); /* the client did not ask for the end: it may be sending */
     stream_del(&d->stream);
     timer_set(d->timer, UINT64_MAX);
 }

@@ -253,6 +253,11 @@ unsigned barid_session_wants(const barid_session *s)
     return takes_input(s) ? wants | BARID_WANT_READ : wants;
 }
 
+enum barid_close_reason barid_session_close_reason(const barid_session *s)
+{
+    return (enum barid_close_reason)s->reason;
+}
+
 void barid_session_tick(barid_session *s, uint64_t now_ms)
 {
     session_time_is(s, now_ms);
