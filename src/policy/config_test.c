@@ -84,7 +84,11 @@ static const struct {
      "p.lua:1: limits.hook_ms: milliseconds (or \"30s\", \"5m\", \"8h\", \"1d\") is expected, "
      "got table\n"
      "p.lua:1: limits.line: 3 is out of range, 512 to 65536 is allowed\n"
-     "p.lua:1: limits: unknown key 'zzz'\n"},
+     "p.lua:1: limits: unknown key 'zzz', there are line, auth_line, data_line, commands, "
+     "errors, auth_failures, noops, recipients, transactions, pipelined, output, header, "
+     "message, command_ms, data_idle_ms, data_min_rate, data_rate_window_ms, session_ms, "
+     "proxy_ms, tls_ms, connections, connections_per_client, hops, hook_ms, "
+     "hook_instructions, hook_cpu_ms, lua_memory, drain_ms\n"},
     {"limits { 3 }", "p.lua:1: limits: entries need a name here\n"},
     {"limits(7)", "p.lua:1: limits: a table is expected, got number '7'\n"},
     {"limits { message = 1.5 }", "p.lua:1: limits.message: a whole number (or \"10K\", "

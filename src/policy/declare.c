@@ -158,10 +158,12 @@ bool declare_readable(struct declare *d, const char *what, const char *path)
 
     if (fd < 0) {
         int e = errno;
-        const char *why = e == EACCES && d->report != NULL && d->report->why != NULL ? d->report->why(d->report->user, path)
-                                                                                    : NULL;
+        const char *why = e == EACCES && d->report != NULL && d->report->why != NULL
+                              ? d->report->why(d->report->user, path)
+                              : NULL;
 
-        declare_mistake(d, "%s: cannot read %s: %s", full_name(d, what), path, why != NULL ? why : strerror(e));
+        declare_mistake(d, "%s: cannot read %s: %s", full_name(d, what), path,
+                        why != NULL ? why : strerror(e));
         return false;
     }
     close(fd);
@@ -370,17 +372,22 @@ static const struct key *find_key(const struct key *keys, const char *name)
 static void unknown_key(struct declare *d, const struct key *keys, const char *name)
 {
     const char *names[64];
+    char list[600] = "";
     const char *near;
-    size_t n = 0;
+    size_t n = 0, len = 0;
 
-    for (; keys[n].name != NULL && n < 63; n++)
+    for (; keys[n].name != NULL && n < 63; n++) {
         names[n] = keys[n].name;
+        if (len < sizeof(list))
+            len += (size_t)snprintf(list + len, sizeof(list) - len, "%s%s", n > 0 ? ", " : "",
+                                    names[n]);
+    }
     names[n] = NULL;
     near = script_nearest(name, names);
     if (near != NULL)
         declare_mistake(d, "%s: unknown key '%s', did you mean '%s'?", d->path, name, near);
     else
-        declare_mistake(d, "%s: unknown key '%s'", d->path, name);
+        declare_mistake(d, "%s: unknown key '%s', there are %s", d->path, name, list);
 }
 
 void declare_keys(struct declare *d, const struct key *keys, void *base, bool positional)
