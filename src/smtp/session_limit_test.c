@@ -261,10 +261,12 @@ static void test_unread_output(void **state)
     assert_int_equal(barid_session_wants(p.s), BARID_WANT_READ);
     /* One who never reads is dropped in the end. */
     peer_says(&p, "NOOP\r\n");
+    assert_int_equal(barid_session_close_reason(p.s), BARID_CLOSE_NONE);
     barid_session_tick(p.s, barid_session_deadline(p.s));
     assert_int_equal(barid_session_wants(p.s), BARID_WANT_WRITE);
     barid_session_tick(p.s, barid_session_deadline(p.s));
     assert_int_equal(barid_session_wants(p.s), BARID_WANT_CLOSE);
+    assert_int_equal(barid_session_close_reason(p.s), BARID_CLOSE_TIMEOUT);
     barid_session_del(&p.s);
 }
 
@@ -352,6 +354,7 @@ static void test_eof_while_policy_thinks(void **state)
     assert_int_equal(barid_session_next(p.s, &p.event), 1);
     assert_int_equal(p.event.reason, BARID_CLOSE_PEER);
     assert_int_equal(barid_session_wants(p.s), BARID_WANT_CLOSE);
+    assert_int_equal(barid_session_close_reason(p.s), BARID_CLOSE_PEER);
     barid_session_del(&p.s);
 }
 
