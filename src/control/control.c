@@ -83,19 +83,24 @@ static bool request_allowed(struct control *c, struct MHD_Connection *connection
 static enum MHD_Result copy_argument(void *user, enum MHD_ValueKind kind, const char *key, const char *value)
 {
     struct request *r = user;
+    size_t i = r->n_arguments;
 
     (void)kind;
-    if (r->n_arguments == REQUEST_ARGUMENTS_MAX || strlen(key) > REQUEST_TEXT_MAX ||
+    if (i == REQUEST_ARGUMENTS_MAX || strlen(key) > REQUEST_TEXT_MAX ||
         (value != NULL && strlen(value) > REQUEST_TEXT_MAX)) {
         request_error(r, 400, "bad_argument", "too many or too long arguments");
         return MHD_NO;
     }
-    r->arguments[r->n_arguments].name = xstrdup(slice_str(key));
-    r->arguments[r->n_arguments++].value = xstrdup(slice_str(value));
-    return MHD_YES;
+    r->n_arguments++;
+    r->arguments[i].name = mem_strdup(NULL, slice_str(key));
+    r->arguments[i].value = mem_strdup(NULL, slice_str(value));
+    if (r->arguments[i].name != NULL && r->arguments[i].value != NULL)
+        return MHD_YES;
+    request_error(r, 503, "no_memory", "out of memory: try again");
+    return MHD_NO;
 }
 
-/* Fills r->route, or r->body with an error. */
+/* Fills r->route, or r->status and r->body with an error. */
 static void take_request(struct control *c, struct job *j, const char *url, const char *method)
 {
     struct request *r = &j->r;
@@ -114,7 +119,7 @@ static void take_request(struct control *c, struct job *j, const char *url, cons
     }
     r->status = 200;
     MHD_get_connection_values(j->connection, MHD_GET_ARGUMENT_KIND, copy_argument, r);
-    if (r->body == NULL)
+    if (r->status == 200)
         request_check_arguments(r);
 }
 
@@ -210,7 +215,9 @@ static enum MHD_Result on_request(void *user, struct MHD_Connection *connection,
     (void)version;
     (void)upload;
     if (j == NULL) { /* the header is in, the body is not: an answer now would break keep-alive */
-        j = xalloc(sizeof(*j));
+        j = mem_zalloc(NULL, sizeof(*j));
+        if (j == NULL)
+            return MHD_NO; /* closes the connection */
         j->c = c;
         j->connection = connection;
         list_init(&j->node);
@@ -222,7 +229,7 @@ static enum MHD_Result on_request(void *user, struct MHD_Connection *connection,
         *upload_size = 0;
         return MHD_YES;
     }
-    if (j->finished || j->r.body != NULL)
+    if (j->finished || j->r.status != 200) /* a refusal may have no body: out of memory */
         return respond(j);
     return j->started ? MHD_YES : start(c, j);
 }

@@ -48,7 +48,7 @@ static bool argument_known(const char *list, const char *name)
 
 void request_check_arguments(struct request *r)
 {
-    for (size_t i = 0; i < r->n_arguments && r->body == NULL; i++)
+    for (size_t i = 0; i < r->n_arguments && r->status == 200; i++)
         if (!argument_known(r->route->arguments, r->arguments[i].name))
             request_error(r, 400, "bad_argument", "%s takes no argument \"%s\"", r->route->pattern, r->arguments[i].name);
 }
