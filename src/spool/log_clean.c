@@ -102,6 +102,7 @@ static int copy_record(struct store *s, struct log_segment *seg, uint32_t off, s
         c->left++;
         pthread_mutex_unlock(&c->lock);
         op_enqueue(s, op, true);
+        commit_resume(s);
     }
     pthread_mutex_unlock(&s->lock);
     if (!live)
@@ -116,7 +117,7 @@ static int copy_all(struct store *s, struct log_segment *seg, const uint8_t *oct
     struct log_record r;
     size_t off, length, since = 0;
     enum log_found found;
-    int rc = 0;
+    int rc = 0, err;
 
     log_scan_init(&scan, octets, n, seg->nonce, seg->end);
     while (rc == 0 && (found = log_scan_next(&scan, &r, &off, &length)) != LOG_FOUND_END) {
@@ -126,12 +127,10 @@ static int copy_all(struct store *s, struct log_segment *seg, const uint8_t *oct
         if ((since += length) < PIECE)
             continue;
         since = 0;
-        if (wait_copied(&c) != 0)
-            rc = BARID_EIO;
+        rc = wait_copied(&c);
     }
-    if (wait_copied(&c) != 0 && rc == 0)
-        rc = BARID_EIO;
-    return rc;
+    err = wait_copied(&c);
+    return rc != 0 ? rc : err;
 }
 
 /* How much may live in a segment that is worth copying. On a full disk the copies go into the
@@ -145,7 +144,18 @@ static uint64_t worth_most(const struct store *s)
     return s->active->reserve && room / 2 < size / 4 ? room / 2 : size / 4;
 }
 
-/* Sealed, with the fewest live octets, and worth it. Lock held. */
+static bool is_worth(const struct store *s, const struct log_segment *seg)
+{
+    return seg->sealed && seg->live > 0 && !seg->stuck && seg->live <= worth_most(s);
+}
+
+void clean_wake(struct store *s, const struct log_segment *seg)
+{
+    if (s->full && is_worth(s, seg))
+        pthread_cond_signal(&s->clean);
+}
+
+/* The one with the fewest live octets, if any is worth it. Lock held. */
 static struct log_segment *choose(const struct store *s)
 {
     uint64_t disk = s->stats.disk_bytes + s->n_spares * s->options.segment_size;
@@ -156,23 +166,21 @@ static struct log_segment *choose(const struct store *s)
     for (uint32_t slot = 1; slot < s->n_slots; slot++) {
         struct log_segment *seg = s->segments[slot];
 
-        if (seg == NULL || !seg->sealed || seg->live == 0 || seg->stuck ||
-            seg->live > worth_most(s))
-            continue;
-        if (best == NULL || seg->live < best->live)
+        if (seg != NULL && is_worth(s, seg) && (best == NULL || seg->live < best->live))
             best = seg;
     }
     return best;
 }
 
-/* Lock held, given up meanwhile. */
-static void clean(struct store *s, struct log_segment *seg)
+/* Lock held, given up meanwhile. 0 or why it is not empty. */
+static int clean(struct store *s, struct log_segment *seg)
 {
     uint64_t n = seg->end;
     uint8_t *octets;
     int rc = 0;
 
     segment_pin(seg);
+    s->cleaning = true;
     pthread_mutex_unlock(&s->lock);
     octets = mem_alloc(s->mem, (size_t)n);
     if (octets == NULL)
@@ -183,9 +191,18 @@ static void clean(struct store *s, struct log_segment *seg)
         rc = copy_all(s, seg, octets, (size_t)n);
     mem_free(s->mem, octets);
     pthread_mutex_lock(&s->lock);
-    if (rc != BARID_ECLOSED && seg->live > 0)
+    if (rc != BARID_ECLOSED && rc != BARID_EFULL && seg->live > 0)
         seg->stuck = true;
     segment_unpin(s, seg);
+    s->cleaning = false;
+    commit_resume(s);
+    return rc;
+}
+
+static void wait_for_work(struct store *s)
+{
+    if (!s->closing)
+        pthread_cond_wait(&s->clean, &s->lock);
 }
 
 void *cleaner_thread(void *store)
@@ -196,10 +213,9 @@ void *cleaner_thread(void *store)
     while (!s->closing) {
         struct log_segment *seg = choose(s);
 
-        if (seg != NULL)
-            clean(s, seg);
-        else
-            pthread_cond_wait(&s->clean, &s->lock);
+        /* No room for the copies: until something more has gone. */
+        if (seg == NULL || clean(s, seg) == BARID_EFULL)
+            wait_for_work(s);
     }
     pthread_mutex_unlock(&s->lock);
     return NULL;

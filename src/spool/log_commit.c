@@ -140,24 +140,65 @@ void op_fail(struct store *s, struct log_op *op, int rc, bool may_be_written)
     }
 }
 
-/* The first op of a batch decides on the segment; it may be refused. False: refused, and to be
- * answered. */
-static bool begin(struct store *s, struct log_batch *b, struct log_op *op)
+enum beginning { BEGIN_TAKEN, BEGIN_REFUSED, BEGIN_STALLED };
+
+/* The first op of a batch decides on the segment; it may be refused, and is to be answered
+ * then. Stalled: the reserve is used up, and the cleaner holds a segment that may be all that
+ * keeps a removal from finding room: whoever is slower must not decide whether a full spool
+ * drains. */
+static enum beginning begin(struct store *s, struct log_batch *b, struct log_op *op)
 {
     int rc = segment_for(s, b, op);
 
     if (rc == 0 && b->at == LOG_BLOCK)
         rc = batch_open(s, b);
     if (rc == 0)
-        return true;
+        return BEGIN_TAKEN;
     if (rc == BARID_EFULL) {
         s->full = true;
         pthread_cond_signal(&s->clean);
+        if (s->cleaning && (op->kind == LOG_OP_STATE || op->kind == LOG_OP_DEL))
+            return BEGIN_STALLED;
     } else if (rc == BARID_EIO) {
         store_fail(s, -EIO, "cannot add a segment");
     }
     op_fail(s, op, rc, false);
-    return false;
+    return BEGIN_REFUSED;
+}
+
+/* op goes first in the queue again, until the cleaner lets go. Copies find no room either: they
+ * are refused at once, as the cleaner waits for them. */
+static void stall(struct store *s, struct log_op *op, struct log_op ***failed)
+{
+    struct log_op **at = &s->queue;
+
+    while (*at != NULL) {
+        struct log_op *next = *at;
+
+        if (next->kind != LOG_OP_COPY) {
+            at = &next->next;
+            continue;
+        }
+        *at = next->next;
+        next->next = NULL;
+        op_fail(s, next, BARID_EFULL, false);
+        **failed = next;
+        *failed = &next->next;
+    }
+    s->queue_end = at;
+    op->next = s->queue;
+    s->queue = op;
+    if (op->next == NULL)
+        s->queue_end = &op->next;
+    s->urgent = s->stalled = true;
+}
+
+void commit_resume(struct store *s)
+{
+    if (!s->stalled)
+        return;
+    s->stalled = false;
+    pthread_cond_signal(&s->work);
 }
 
 /* Takes what fits. failed gets ops that are answered without being written. */
@@ -166,6 +207,7 @@ static void take(struct store *s, struct log_batch *b, struct log_op ***failed)
     *b = (struct log_batch){.end = &b->first};
     while (s->queue != NULL) {
         struct log_op *op = s->queue;
+        enum beginning begun;
         bool first = b->first == NULL;
 
         if (s->failed) {
@@ -181,7 +223,12 @@ static void take(struct store *s, struct log_batch *b, struct log_op ***failed)
             break;
         op = queue_pop(s);
         prepare(s, op);
-        if (!op->skip && first && !begin(s, b, op)) {
+        begun = op->skip || !first ? BEGIN_TAKEN : begin(s, b, op);
+        if (begun == BEGIN_STALLED) {
+            stall(s, op, failed);
+            break;
+        }
+        if (begun == BEGIN_REFUSED) {
             **failed = op;
             *failed = &op->next;
             continue;
@@ -378,6 +425,8 @@ static void run_batch(struct store *s)
 static bool must_wait(struct store *s, uint64_t *until_ms)
 {
     *until_ms = 0;
+    if (s->stalled)
+        return true;
     if (s->urgent || (s->closing && s->queue != NULL))
         return false;
     if (s->queue == NULL)

@@ -169,6 +169,8 @@ struct store {
     size_t n_lazy;
     size_t n_sealing; /* commits that wait for their files */
     bool urgent;      /* somebody waits for something in the queue */
+    bool cleaning;    /* the cleaner holds a segment */
+    bool stalled;     /* what is first in the queue waits for the cleaner to let go of it */
     uint64_t lazy_since_ms;
     struct big_body *bigs; /* those with something to do, in no order */
 
@@ -241,8 +243,9 @@ void op_finish(struct store *s, struct log_batch *b,
 /* --- log_commit.c */
 void *committer_thread(void *store);
 void op_fail(struct store *s, struct log_op *op, int rc,
-             bool may_be_written); /* lock held: takes back what it held */
+             bool may_be_written);                  /* lock held: takes back what it held */
 void op_answer(struct store *s, struct log_op *op); /* no lock: calls done, frees */
+void commit_resume(struct store *s); /* lock held: a stalled queue is looked at again */
 
 /* --- log_state.c: units, leases */
 void extra_settle(struct store *s,
@@ -307,6 +310,8 @@ void damaged_keep(struct store *s, const struct log_segment *seg, uint64_t off, 
                   const char *what);
 
 /* --- log_clean.c */
+void clean_wake(struct store *s,
+                const struct log_segment *seg); /* lock held: less lives in it now */
 void *cleaner_thread(void *store);
 
 #endif

@@ -115,6 +115,8 @@ void segment_dead(struct store *s, uint32_t slot, uint64_t n)
     s->stats.live_bytes -= n;
     if (segment_free(s, seg))
         pthread_cond_signal(&s->keep);
+    else
+        clean_wake(s, seg);
 }
 
 bool segment_free(const struct store *s, const struct log_segment *seg)

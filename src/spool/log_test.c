@@ -1,6 +1,6 @@
 /*
- * spool/log_test.c: what only the log can do wrong: disks that fail or are full, memory that
- * is not there, damage, sidecars, owners, versions. Crashes are in crash_test.c.
+ * spool/log_test.c: what only the log can do wrong: disks that fail, memory that is not there, damage,
+ * sidecars, owners, versions. Crashes are in crash_test.c, full disks in room_test.c.
  */
 #include <stdarg.h>
 #include <stddef.h>
@@ -261,92 +261,6 @@ static void a_spool_made_by_halves_outlives_it_too(void **state)
     disk_deinit(&d);
 }
 
-/* --- a full disk */
-
-static size_t fill(struct spool *s, uint64_t *ids, size_t most)
-{
-    struct unit_state unit = test_unit(START_US);
-    size_t n = 0;
-
-    while (n < most) {
-        struct spool_put *put = test_put(s, n, 9000, SPOOL_HELD, &unit, 1);
-
-        assert_non_null(put);
-        ids[n] = s->ops->put_id(put);
-        if (test_commit(s, &put, 1) != 0)
-            return n;
-        n++;
-    }
-    return n;
-}
-
-static void a_full_spool_drains(void **state)
-{
-    struct spool_stats stats;
-    uint64_t ids[1000];
-    struct spool *s;
-    struct disk d;
-    size_t n;
-
-    (void)state;
-    disk_init(&d);
-    d.capacity = 12 * SEGMENT;
-    s = open_on(&d);
-    for (int round = 0; round < 3; round++) {
-        n = fill(s, ids, 1000);
-        assert_in_range(n, 20, 200);
-        assert_int_equal(s->ops->admit(s, 0), BARID_EFULL);
-        s->ops->stats(s, &stats);
-        assert_true(stats.full);
-        assert_false(stats.failed);
-        /* States and removals still work, and not only a few. */
-        for (size_t i = 0; i < n; i++) {
-            struct waiter w;
-
-            waiter_init(&w);
-            assert_int_equal(s->ops->set_state(s, ids[i], SPOOL_REMOVED, waiter_done, &w), 0);
-            assert_int_equal(waiter_wait(&w), 0);
-            waiter_deinit(&w);
-            assert_int_equal(test_verify(s, ids[i], i, 9000), 0);
-            assert_int_equal(erase(s, ids[i]), 0);
-        }
-        s->ops->close(s);
-        s = open_on(&d);
-    }
-    s->ops->close(s);
-    disk_deinit(&d);
-}
-
-/* A little mail stays for ever, the rest goes: the cleaner keeps the disk small. */
-static void the_cleaner_bounds_the_disk(void **state)
-{
-    struct spool_stats stats;
-    uint64_t kept[40];
-    struct spool *s;
-    struct disk d;
-
-    (void)state;
-    disk_init(&d);
-    s = open_on(&d);
-    for (size_t i = 0; i < 40; i++) {
-        kept[i] = test_accept(s, i, 3000, START_US);
-        for (size_t k = 0; k < 20; k++)
-            assert_int_equal(erase(s, test_accept(s, k, 3000, START_US)), 0);
-    }
-    s->ops->close(s);
-    s = open_on(&d);
-    s->ops->stats(s, &stats);
-    /* 800 mails of a whole segment each 13 went through: without cleaning every segment with a
-     * kept one would stay. */
-    assert_in_range(stats.disk_bytes, SEGMENT, 14 * SEGMENT);
-    assert_int_equal(stats.messages[SPOOL_ACTIVE], 40);
-    assert_int_equal(stats.damaged, 0);
-    for (size_t i = 0; i < 40; i++)
-        assert_int_equal(test_verify(s, kept[i], i, 3000), 0);
-    s->ops->close(s);
-    disk_deinit(&d);
-}
-
 /* --- damage */
 
 static void damage_is_set_aside(void **state)
@@ -581,8 +495,6 @@ int main(void)
         cmocka_unit_test(says_why_it_closed),
         cmocka_unit_test(a_new_spool_outlives_the_first_power_cut),
         cmocka_unit_test(a_spool_made_by_halves_outlives_it_too),
-        cmocka_unit_test(a_full_spool_drains),
-        cmocka_unit_test(the_cleaner_bounds_the_disk),
         cmocka_unit_test(damage_is_set_aside),
         cmocka_unit_test(a_damaged_header_loses_nothing),
         cmocka_unit_test(damage_found_while_reading_is_an_error),
