@@ -83,28 +83,6 @@ def codes(data):
     return [code(l) for l in data.decode("utf-8", "replace").split("\r\n") if re.match(r"\d{3}( |$)", l)]
 
 
-def settled(c, port):
-    """Until the daemon has read all that c sent: so a cut is a cut. Watches the receive queue of its socket."""
-    ours, end = c.socket.getsockname()[1], harness.time.monotonic() + harness.DEADLINE
-    key, missing = "0100007F:%04X" % port, 0
-    peer = ":%04X" % ours
-    while harness.time.monotonic() < end:
-        with open("/proc/net/tcp", encoding="ascii") as f:
-            for line in f:
-                word = line.split()
-                if word[1] == key and word[2].endswith(peer):
-                    if word[4].endswith(":00000000"):
-                        return
-                    break
-            else:
-                # Closed by the daemon; but a list that is read while others come and go has gaps.
-                missing += 1
-                if missing == 50:
-                    return
-        os.sched_yield()
-    raise harness.Hang("the daemon does not read")
-
-
 def heard(c):
     """Everything until the end, however it comes: one who goes on sending is reset, and then TLS has no proper end."""
     data = c.buffer

@@ -18,7 +18,7 @@ import unittest
 
 import harness
 from harness import Barid, lf, mail, tls_context, without_trace
-from hostile import MEBIBYTE, QUIET, STORE, Hostile, code, codes, note, settled, shown, written
+from hostile import MEBIBYTE, QUIET, STORE, Hostile, code, codes, note, shown, written
 
 # --- a second message ----------------------------------------------------------------------------------
 
@@ -52,7 +52,7 @@ listen { "127.0.0.1:@lmtp@", protocol = "lmtp" }
         """data in two pieces; a TLS record is one by itself."""
         c.send(data[:at])
         if way != "STARTTLS":
-            settled(c, self.daemon.port["lmtp" if way == "LMTP" else "smtp"])
+            c.settled()
         c.send(data[at:])
 
     def attempt(self, way, end, at):
@@ -196,7 +196,7 @@ listen { "127.0.0.1:@proxy@", proxy = true }
                 c = self.ready(*commands[1:]) if commands else self.opened()
                 c.send(rest)
                 if rest:
-                    settled(c, self.daemon.port["smtp"])
+                    c.settled()
                 waiting.append((c, what))
             self.pass_time(limit - 1)
             self.probe()
@@ -226,7 +226,7 @@ listen { "127.0.0.1:@proxy@", proxy = true }
         proxy, word = self.opened("proxy", "127.0.0.2"), self.opened("proxy", "127.0.0.2")
         word.send(b"PROXY TCP4 192.0.2.1")
         for x, name in ((half, "smtp"), (word, "proxy")):
-            settled(x, self.daemon.port[name])
+            x.settled()
         self.probe()
         self.pass_time(11)
         self.assertEqual(self.ended(proxy, "silence where a PROXY header is due", 10), "")
@@ -246,11 +246,11 @@ listen { "127.0.0.1:@proxy@", proxy = true }
         port, over = self.daemon.port["smtp"], {}
         for step in range(31): # of ten seconds; what comes a step late does no harm
             steady.send(b"y" * 998 + b"\r\n")
-            settled(steady, port)
+            steady.settled()
             for c, octets in ((command, b"N"), (auth, b"A"), (data, b"x" * 3000 + b"\r\n"), (chunk, b"x" * 3000)):
                 if step in (0, 12, 18, 24) and c not in over:
                     c.send(octets)
-                    settled(c, port)
+                    c.settled()
             self.pass_time(10)
             if step == 6:
                 for c in (data, chunk):
@@ -536,7 +536,7 @@ listen { "127.0.0.1:@both@", proxy = true, tls = "implicit" }
             with self.daemon.connect("both", "127.0.0.2") as c:
                 for piece in pieces:
                     c.send(piece)
-                    settled(c, self.daemon.port["both"])
+                    c.settled()
                 self.assertEqual(c.socket.recv(1), b"\x16") # a handshake is answered
             note("PROXY", "v1 and a TLS handshake " + name, "the handshake is answered")
         with self.daemon.connect("both", "127.0.0.2") as c:
@@ -771,12 +771,12 @@ end
         c.do("DATA")
         for octets in (500, 40):
             c.send("x" * octets + "\r\n")
-            settled(c, self.daemon.port["times"])
+            c.settled()
             self.pass_time(20)
             self.probe()
         for _ in range(3):
             c.send("x\r\n")
-            settled(c, self.daemon.port["times"])
+            c.settled()
             self.pass_time(14)
             self.probe()
         said = c.reply()[-1]

@@ -556,6 +556,7 @@ class Deadlines(Tests):
         with self.daemon.connect() as c:
             c.hello()
             c.send("NO")
+            c.settled()
             self.pass_time(4 * 3600)
             self.said(c.reply()[-1], "421 4.4.2")
 
@@ -565,6 +566,7 @@ class Deadlines(Tests):
             c.envelope(rcpts=["slow@example.com"])
             c.do("DATA")
             c.send("Subject: slow\r\n\r\nabc")
+            c.settled()
             self.pass_time(4 * 3600)
             self.said(c.reply()[-1], "421 4.4.2")
         self.assertEqual(self.daemon.box("slow"), [])
