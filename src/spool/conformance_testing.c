@@ -715,6 +715,23 @@ static void updates_without_done_arrive(void **state)
     assert_int_equal(test_verify(f->s, gone, 7, 10), BARID_ENOTFOUND);
 }
 
+/* There is nothing that could be of another lease. */
+static void no_changes_are_answered(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t id = test_accept(f->s, 6, 10, START_US);
+    struct waiter w;
+
+    waiter_init(&w);
+    assert_int_equal(f->s->ops->update(f->s, id, 99, NULL, 0, waiter_done, &w), 0);
+    assert_int_equal(waiter_wait(&w), 0);
+    assert_int_equal(f->s->ops->change(f->s, id, NULL, 0, waiter_done, &w), 0);
+    assert_int_equal(waiter_wait(&w), 0);
+    assert_int_equal(f->s->ops->update(f->s, id, 99, NULL, 0, NULL, NULL), 0);
+    waiter_deinit(&w);
+    assert_int_equal(info(f, id).next_due_us, START_US);
+}
+
 static void a_thousand_units(void **state)
 {
     struct fixture *f = *state;
@@ -861,6 +878,7 @@ int conformance_run(const struct conformance_backend *backend)
         CASE(an_open_body_outlives_its_message),
         CASE(erasing_ends_a_lease),
         CASE(updates_without_done_arrive),
+        CASE(no_changes_are_answered),
         CASE(a_thousand_units),
         CASE(stands_many_threads),
     };

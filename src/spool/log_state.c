@@ -334,6 +334,19 @@ static void queue_change(struct store *s, uint32_t place, struct log_entry *e,
         queue_state(s, place, e, op, scratch);
 }
 
+/* No change: it needs no lease and no record, and is answered in its turn. Lock held. */
+static int answer_only(struct store *s, spool_done done, void *user)
+{
+    struct log_op *op;
+    int rc = op_new(s, LOG_OP_STATE, 1, done, user, &op);
+
+    if (rc != 0)
+        return rc;
+    op->skip = true;
+    op_enqueue(s, op, done != NULL);
+    return 0;
+}
+
 /* e has its extra; lock held. */
 static int apply_changes(struct store *s, uint32_t place, struct log_entry *e, uint64_t lease,
                          const struct unit_change *changes, size_t n, spool_done done,
@@ -348,9 +361,6 @@ static int apply_changes(struct store *s, uint32_t place, struct log_entry *e, u
     rc = units_change(&e->extra->units, lease, changes, n);
     if (rc != 0) {
         op_del(s, op);
-    } else if (n == 0) {
-        op->skip = true; /* no change: answered in its turn */
-        op_enqueue(s, op, done != NULL);
     } else {
         e->extra->whole = true; /* of several it was; one has just been told whole */
         queue_change(s, place, e, op, scratch);
@@ -373,10 +383,11 @@ int state_update(struct spool *spool, uint64_t id, uint64_t lease,
     rc = store_writable(s);
     if (rc == 0 && (e = visible(s, id, &place)) == NULL)
         rc = BARID_ENOTFOUND;
-    if (rc == 0 && (e->extra == NULL || e->extra->units.leased == 0))
+    if (rc == 0 && n > 0 && (e->extra == NULL || e->extra->units.leased == 0))
         rc = BARID_EINVALID;
     if (rc == 0)
-        rc = apply_changes(s, place, e, lease, changes, n, done, user);
+        rc = n == 0 ? answer_only(s, done, user)
+                    : apply_changes(s, place, e, lease, changes, n, done, user);
     store_announce(s);
     return rc;
 }
@@ -394,8 +405,9 @@ int state_change(struct spool *spool, uint64_t id, const struct unit_change *cha
     if (rc == 0)
         rc = make_whole(s, id, &place, &e);
     if (rc == 0) {
-        rc = apply_changes(s, place, e, 0, changes, n, done, user);
-        if (rc != 0)
+        rc = n == 0 ? answer_only(s, done, user)
+                    : apply_changes(s, place, e, 0, changes, n, done, user);
+        if (rc != 0 || n == 0)
             extra_settle(s, e);
     }
     store_announce(s);
