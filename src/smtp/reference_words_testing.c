@@ -6,7 +6,8 @@
 
 #include "base/slice.h"
 
-/* `body` is raised for the first so many octets, the rest follows. */
+/* `body` is raised for so many octets; when they are there and one more comes, as the last chunk
+ * is told from the others. */
 #define BODY_CHUNK 65536
 
 /* --- policy and notes --- */
@@ -300,7 +301,7 @@ void reference_content_begin(struct server *s)
 {
     buf_clear(&s->content);
     s->in_body = s->cr = false;
-    s->body_at = s->line_n = 0;
+    s->chunk_at = s->line_n = 0;
     s->refusal = 0;
     s->dropped = 0;
 }
@@ -313,11 +314,18 @@ static void refuse(struct server *s, unsigned code)
 
 static void ask_about_body(struct server *s)
 {
-    barid_slice body = slice_from(buf_slice(&s->content), s->body_at);
+    barid_slice chunk = slice_from(buf_slice(&s->content), s->chunk_at);
 
-    if (s->refusal == 0 && s->o->policy && body.n > 0 &&
-        reference_policy(BARID_EVENT_BODY, body) == BARID_TEMPFAIL)
+    s->chunk_at += chunk.n < BODY_CHUNK ? chunk.n : BODY_CHUNK;
+    if (s->refusal == 0 && s->o->policy && chunk.n > 0 &&
+        reference_policy(BARID_EVENT_BODY, chunk) == BARID_TEMPFAIL)
         refuse(s, 451);
+}
+
+static void ask_when_full(struct server *s)
+{
+    if (s->in_body && s->content.len - s->chunk_at >= BODY_CHUNK)
+        ask_about_body(s);
 }
 
 static void keep(struct server *s, const char *p, size_t n)
@@ -328,14 +336,12 @@ static void keep(struct server *s, const char *p, size_t n)
         refuse(s, 552);
     if (s->refusal == 0)
         buf_append(&s->content, slice_of(p, n));
-    if (s->in_body && s->content.len - s->body_at >= BODY_CHUNK)
-        ask_about_body(s);
 }
 
 static void end_header(struct server *s)
 {
     s->in_body = true;
-    s->body_at = s->content.len;
+    s->chunk_at = s->content.len;
     if (s->refusal == 0 && s->o->policy &&
         reference_policy(BARID_EVENT_HEADERS, buf_slice(&s->content)) == BARID_REJECT)
         refuse(s, 550);
@@ -355,7 +361,7 @@ static void end_line(struct server *s)
     end_header(s);
     if (s->refusal == 0)
         buf_append(&s->content, BARID_S("\r\n"));
-    s->body_at = s->content.len;
+    s->chunk_at = s->content.len;
 }
 
 static void text_octet(struct server *s, char c)
@@ -389,6 +395,7 @@ static void count_dropped(struct server *s, char c)
 void reference_take_octet(struct server *s, char c)
 {
     count_dropped(s, c);
+    ask_when_full(s);
     if (s->binary && s->in_body) {
         keep(s, &c, 1);
         return;
@@ -400,6 +407,7 @@ void reference_take_octet(struct server *s, char c)
             return;
         }
         bare(s, '\r');
+        ask_when_full(s);
     }
     if (c == '\r')
         s->cr = true;
@@ -445,6 +453,7 @@ unsigned reference_content_refusal(struct server *s)
         bare(s, '\r');
     if (!s->in_body)
         end_header(s);
-    ask_about_body(s);
+    while (s->chunk_at < s->content.len)
+        ask_about_body(s);
     return s->refusal;
 }

@@ -31,7 +31,7 @@ struct server {
     /* Its content: header block, blank line and body as they are kept. */
     struct buf content;
     bool in_body, cr;
-    size_t body_at, line_n;
+    size_t chunk_at, line_n;
     unsigned refusal;
     uint64_t dropped;
 };
