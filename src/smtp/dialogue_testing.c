@@ -36,6 +36,10 @@ static void set_limits(struct reference_options *o, struct source *from)
     o->header = (bits & 64) != 0 ? 60 : 262144;
     o->message = (bits & 128) != 0 ? 200 : 52428800;
     o->transactions = (more & 1) != 0 ? 3 : 0;
+    o->output = (more & 2) != 0 ? 40 : 65536;
+    o->no_null_rcpt_postmaster = (more & 4) != 0;
+    o->strict_helo_name = (more & 8) != 0;
+    o->no_enhanced_codes = (more & 16) != 0;
 }
 
 static void set_options(struct reference_options *o, struct source *from)
@@ -138,6 +142,8 @@ static const char *const addresses[] = {
     "<t2@c>",
     "<a-b_c@d-e.f>",
     "",
+    "<\xc3\xbc@b.example>",
+    "<\xc3@b.example>",
 };
 
 static void say_mail(struct dialogue *d, struct source *from)

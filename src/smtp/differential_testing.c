@@ -29,6 +29,8 @@ struct side {
     size_t fed, end; /* octets of the input; of its segment */
     struct buf out;  /* what was said and not yet counted as replies */
     size_t replies, disconnects;
+    enum barid_close_reason reason;
+    bool last, eof; /* the last segment; the peer closed its side */
 
     struct buf mails, content;
     char *kept[RCPTS + 1]; /* addresses: the sender, then the recipients */
@@ -59,23 +61,48 @@ static void count_reply(struct side *x, unsigned code)
     expect(x, x->fed >= r->reply[i].at, "a reply before its command was heard");
 }
 
-static void read_output(struct side *x)
+/* RFC 2034 4: 2yz, 4yz and 5yz have an enhanced code of their class (a greeting and the list of
+ * EHLO do not), 3yz has none. */
+static bool is_class_right(const struct side *x, barid_slice line)
 {
-    const uint8_t *p;
-    size_t n = barid_session_output(x->s, &p);
-    barid_slice rest;
+    bool enhanced = line.n > 6 && line.p[4] >= '0' && line.p[4] <= '9' && line.p[5] == '.';
 
-    buf_append(&x->out, slice_of(p, n));
-    barid_session_sent(x->s, n);
-    rest = buf_slice(&x->out);
+    if (x->d->options.no_enhanced_codes || line.p[0] == '3')
+        return !enhanced;
+    return enhanced ? line.p[4] == line.p[0] : line.p[0] == '2';
+}
+
+static void read_lines(struct side *x)
+{
+    barid_slice rest = buf_slice(&x->out);
+
     while (rest.n > 0 && slice_find(rest, '\n') < rest.n) {
         barid_slice line = slice_cut(rest, '\n', &rest);
 
         expect(x, line.n >= 5 && line.p[line.n - 1] == '\r', "a reply that is none");
+        expect(x, line.n < 5 || is_class_right(x, line), "another enhanced code");
         if (line.n >= 5 && line.p[3] == ' ')
             count_reply(x, (unsigned)strtoul(line.p, NULL, 10));
     }
     buf_consume(&x->out, x->out.len - rest.n);
+}
+
+/* Whole, or in pieces: what is said meanwhile comes with it. */
+static bool read_output(struct side *x)
+{
+    const uint8_t *p;
+    size_t n;
+    bool any = false;
+
+    while ((n = barid_session_output(x->s, &p)) > 0) {
+        if (x->mode != MODE_WHOLE && n > 1)
+            n = (size_t)(rng_u64(&x->rng.rng) % n) + 1;
+        buf_append(&x->out, slice_of(p, n));
+        barid_session_sent(x->s, n);
+        any = true;
+    }
+    read_lines(x);
+    return any;
 }
 
 /* All replies to what was heard were said. */
@@ -195,7 +222,7 @@ static enum barid_verdict_kind kind_of(struct side *x, const barid_event *e)
     }
 }
 
-/* While an event is unanswered input is buffered, and nothing happens. */
+/* While an event is unanswered input is buffered, and nothing happens; also when it ends. */
 static void dawdle(struct side *x)
 {
     size_t commands = barid_session_commands(x->s);
@@ -203,41 +230,44 @@ static void dawdle(struct side *x)
     barid_event e;
 
     for (int i = 0; i < LATE_FEEDS && feed_some(x); i++) {
+        x->eof = x->eof || (x->last && x->fed == x->end);
+        if (x->eof)
+            barid_session_eof(x->s);
         expect(x, barid_session_next(x->s, &e) == 0, "two events at a time");
         expect(x, barid_session_commands(x->s) == commands, "parsed during an event");
         expect(x, barid_session_output(x->s, &p) == 0, "said something during an event");
     }
 }
 
-static void take_events(struct side *x)
+static bool take_events(struct side *x)
 {
     barid_event e;
+    bool any = false;
 
     while (barid_session_next(x->s, &e) == 1) {
         barid_verdict v = {.kind = BARID_CONTINUE};
 
+        any = true;
         read_output(x);
         if (e.token == 0) {
             x->disconnects += e.id == BARID_EVENT_DISCONNECT;
+            x->reason = e.reason;
             continue;
         }
+        expect(x, barid_session_close_reason(x->s) == BARID_CLOSE_NONE, "an event at the end");
         v.kind = kind_of(x, &e);
         if (x->mode == MODE_LATE)
             dawdle(x);
         expect(x, barid_session_answer(x->s, e.token, &v) == 0, "a verdict is refused");
     }
+    return any;
 }
 
 static void settle(struct side *x)
 {
-    const uint8_t *p;
-
-    do {
-        take_events(x);
-        read_output(x);
-    } while (barid_session_output(x->s, &p) > 0);
-    take_events(x);
-    read_output(x);
+    /* What was read may make room for the next command, and that for an event. */
+    while (take_events(x) || read_output(x))
+        ;
     expect_settled(x);
 }
 
@@ -259,9 +289,13 @@ static void configure(barid_session_config *c, const struct reference_options *o
     c->limits.header = o->header;
     c->limits.message = o->message;
     c->limits.pipelined = 100;
+    c->limits.output = o->output;
     c->switches.no_helo_needed = o->no_helo_needed;
     c->switches.second_helo_refused = o->second_helo_refused;
     c->switches.strict_mixed = o->strict_mixed;
+    c->switches.strict_helo_name = o->strict_helo_name;
+    c->switches.no_null_rcpt_postmaster = o->no_null_rcpt_postmaster;
+    c->switches.no_enhanced_codes = o->no_enhanced_codes;
     c->switches.bare_newline = o->normalise ? BARID_BARE_NORMALISE : BARID_BARE_REFUSE;
 }
 
@@ -275,6 +309,13 @@ static void shake_hands(struct side *x)
     settle(x);
 }
 
+/* A peer that closed its side is not asked for a handshake. */
+static bool is_reason_right(const struct side *x)
+{
+    return x->reason == x->r->reason ||
+           (x->eof && x->r->reason == BARID_CLOSE_TLS && x->reason == BARID_CLOSE_PEER);
+}
+
 static void expect_end(struct side *x)
 {
     const struct reference *r = x->r;
@@ -282,6 +323,7 @@ static void expect_end(struct side *x)
 
     expect(x, x->disconnects == 1, "disconnect is raised once");
     expect(x, barid_session_wants(x->s) == BARID_WANT_CLOSE, "wants to close at the end");
+    expect(x, barid_session_close_reason(x->s) == x->reason, "another reason in the event");
     expect(x, x->out.len == 0, "half a reply");
     if (r->unsure) {
         same = slice_eq(slice_head(buf_slice(&x->mails), r->mails.len), buf_slice(&r->mails));
@@ -291,6 +333,7 @@ static void expect_end(struct side *x)
     expect(x, x->replies == r->n_replies, "number of replies");
     expect(x, barid_session_commands(x->s) == r->commands, "number of commands");
     expect(x, x->n_mails == r->n_mails, "number of mails");
+    expect(x, is_reason_right(x), "another reason of the end");
     expect(x, !x->d->options.policy || same, "another mail");
 }
 
@@ -304,6 +347,7 @@ static void talk(struct side *x)
     settle(x);
     for (size_t i = 0; i < x->d->n_ends; i++) {
         x->end = x->d->ends[i];
+        x->last = i + 1 == x->d->n_ends;
         while (feed_some(x))
             settle(x);
         x->fed = x->end; /* what nobody reads any more is gone */

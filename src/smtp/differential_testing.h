@@ -8,7 +8,11 @@
  *   acknowledged before its commit is;
  *   nothing is parsed or said while an event is unanswered;
  *   the mails: envelope, and content to the octet; how many there were;
- *   disconnect once, and then the session wants to close.
+ *   enhanced codes: of the class of their codes, where they belong and nowhere else;
+ *   disconnect once, for the right reason, and then the session wants to close.
+ *
+ * In cuts and late, output is read in pieces too; late, the client may close its sending half
+ * while an event is unanswered.
  */
 #ifndef SMTP_DIFFERENTIAL_TESTING_H
 #define SMTP_DIFFERENTIAL_TESTING_H

@@ -27,11 +27,17 @@ void reference_give_up(struct server *s)
     s->r->unsure = s->over = true;
 }
 
+static void end(struct server *s, enum barid_close_reason reason)
+{
+    s->r->reason = reason;
+    s->over = true;
+}
+
 static void hang_up(struct server *s)
 {
     if (s->o->fault != FAULT_LIMIT_SILENT)
         reference_say(s, 421);
-    s->over = true;
+    end(s, BARID_CLOSE_ERRORS);
 }
 
 static bool is_lmtp(const struct server *s)
@@ -135,7 +141,8 @@ static void cmd_hello(struct server *s, barid_slice arg, bool esmtp)
 {
     size_t n = slice_find(arg, ' ');
 
-    if (n == 0 || n > 255) {
+    if (n == 0 || n > 255 ||
+        (s->o->strict_helo_name && !reference_is_host(s, slice_head(arg, n)))) {
         reference_say(s, 501);
     } else if (s->greeted && s->o->second_helo_refused) {
         reference_say(s, 503);
@@ -264,7 +271,7 @@ static void cmd_bdat(struct server *s, barid_slice arg)
     last = slice_eq_nocase(word, BARID_S("LAST"));
     if (!reference_number(number, UINT64_C(1) << 62, &size) || (word.n > 0 && !last)) {
         reference_say(s, 501);
-        s->over = true;
+        end(s, BARID_CLOSE_ERRORS);
     } else if (s->shut || !s->mail || s->n_rcpts == 0) {
         skip_chunk(s, size, 1);
     } else if (s->broken) {
@@ -287,7 +294,7 @@ static void cmd_rset(struct server *s, barid_slice arg)
 
 static void cmd_starttls(struct server *s, barid_slice arg)
 {
-    size_t end = 0;
+    size_t segment = 0;
 
     if (s->mail || (s->tls && arg.n == 0)) {
         reference_say(s, 503);
@@ -297,13 +304,14 @@ static void cmd_starttls(struct server *s, barid_slice arg)
         reference_say(s, 502);
     } else {
         reference_say(s, 220);
-        while (s->ends[end] < s->at)
-            end++;
+        while (s->ends[segment] < s->at)
+            segment++;
         if (s->o->fault != FAULT_TLS_INJECTION)
-            s->at = s->ends[end];
+            s->at = s->ends[segment];
         s->tls = true;
         s->greeted = s->esmtp = false;
-        s->over = s->o->tls_fails;
+        if (s->o->tls_fails)
+            end(s, BARID_CLOSE_TLS);
     }
 }
 
@@ -388,7 +396,7 @@ static void good_line(struct server *s, barid_slice line)
         return;
     if (slice_eq_nocase(verb, BARID_S("QUIT"))) {
         reference_say(s, 221);
-        s->over = true;
+        end(s, BARID_CLOSE_QUIT);
     } else if (slice_eq_nocase(verb, BARID_S("BDAT"))) {
         cmd_bdat(s, arg);
     } else if (s->shut) {
@@ -404,7 +412,8 @@ static void bad_line(struct server *s, barid_slice line, unsigned code)
     if (!count_command(s, (barid_slice){NULL, 0}))
         return;
     reference_say(s, s->shut ? 503 : code);
-    s->over = s->over || slice_starts_nocase(line, BARID_S("BDAT"));
+    if (slice_starts_nocase(line, BARID_S("BDAT")))
+        end(s, BARID_CLOSE_ERRORS);
 }
 
 static void take_line(struct server *s)
@@ -436,6 +445,7 @@ void reference_run(struct reference *r, const struct reference_options *o, barid
 
     r->n_replies = r->commands = r->n_mails = 0;
     r->unsure = false;
+    r->reason = BARID_CLOSE_PEER; /* unless something else ends it */
     buf_init(&r->mails, NULL, 0);
     buf_init(&s.content, NULL, 0);
     s.shut = o->policy && o->refuse_connect;

@@ -5,7 +5,7 @@
  * says at once, goes through it line by line, and notes what must come of it: the code of every
  * reply, and every mail.
  *
- * It knows addresses of plain letters, no AUTH, no XCLIENT, no PROXY. Where it meets what it
+ * It knows addresses of plain letters and one that is not, no AUTH, no XCLIENT, no PROXY. Where it meets what it
  * does not know it says so (unsure) and stops: what was noted before holds.
  *
  * The same policy decides in both: see reference_policy.
@@ -43,7 +43,8 @@ struct reference_options {
     bool refuse_connect;
     bool starttls, tls_fails;
     bool normalise, strict_mixed, no_helo_needed, second_helo_refused;
-    size_t line, data_line, commands, errors, noops, recipients, transactions, header;
+    bool strict_helo_name, no_null_rcpt_postmaster, no_enhanced_codes;
+    size_t line, data_line, commands, errors, noops, recipients, transactions, header, output;
     uint64_t message;
     enum reference_fault fault;
 };
@@ -61,6 +62,7 @@ struct reference {
     struct buf mails;               /* as reference_note_* write them */
     size_t before[REFERENCE_MAILS]; /* replies before each commit */
     size_t n_mails;
+    enum barid_close_reason reason;
     bool unsure;
     size_t at; /* of the input: where it stopped; all of it unless unsure or closed */
 };

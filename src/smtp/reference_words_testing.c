@@ -95,6 +95,19 @@ static bool dotted(barid_slice s, bool domain)
     return true;
 }
 
+bool reference_is_host(struct server *s, barid_slice name)
+{
+    if (!all_of(name, ".-") && !slice_eq(name, BARID_S("[192.0.2.1]")))
+        reference_give_up(s);
+    return name.p[0] == '[' || dotted(name, true);
+}
+
+/* The one local part that is not plain. */
+static bool is_utf8(barid_slice address)
+{
+    return slice_eq(slice_head(address, slice_find(address, '@')), BARID_S("\xc3\xbc"));
+}
+
 static bool is_address(const struct server *s, barid_slice text, bool recipient)
 {
     size_t n = slice_find(text, '@');
@@ -104,8 +117,8 @@ static bool is_address(const struct server *s, barid_slice text, bool recipient)
         return false;
     if (n < text.n)
         return dotted(domain, true);
-    return s->o->protocol != BARID_SMTP ||
-           (recipient && slice_eq_nocase(text, BARID_S("postmaster")));
+    return s->o->protocol != BARID_SMTP || (recipient && !s->o->no_null_rcpt_postmaster &&
+                                            slice_eq_nocase(text, BARID_S("postmaster")));
 }
 
 /* "<address>" at the start of *text, which keeps what follows. 250, a refusal, or 0: unsure. */
@@ -121,7 +134,8 @@ static unsigned take_path(struct server *s, barid_slice keyword, bool recipient,
         return 553;
     n = slice_find(*text, '>');
     *address_r = slice_head(slice_from(*text, 1), n - 1);
-    if (!all_of(*address_r, ".+_-@") || (address_r->n > 0 && address_r->p[0] == '@')) {
+    if ((!all_of(*address_r, ".+_-@") && !is_utf8(*address_r)) ||
+        (address_r->n > 0 && address_r->p[0] == '@')) {
         reference_give_up(s);
         return 0;
     }
@@ -190,6 +204,7 @@ static unsigned ret_code(struct server *s, const struct word *w)
 static unsigned flag_code(struct server *s, const struct word *w)
 {
     s->prdr = s->prdr || slice_eq_nocase(w->key, BARID_S("PRDR"));
+    s->smtputf8 = s->smtputf8 || slice_eq_nocase(w->key, BARID_S("SMTPUTF8"));
     return w->given ? 501 : 250;
 }
 
@@ -281,10 +296,12 @@ unsigned reference_mail_argument(struct server *s, barid_slice arg)
 {
     unsigned code = take_path(s, BARID_S("FROM:"), false, &arg, &s->sender);
 
-    s->binary = s->prdr = false;
+    s->binary = s->prdr = s->smtputf8 = false;
     s->refusal = 0;
     if (code == 250)
         code = params_code(s, arg, false);
+    if (code == 250 && is_utf8(s->sender) && !s->smtputf8)
+        return 553;
     return code == 250 && s->refusal != 0 ? s->refusal : code;
 }
 
@@ -292,6 +309,8 @@ unsigned reference_rcpt_argument(struct server *s, barid_slice arg, barid_slice 
 {
     unsigned code = take_path(s, BARID_S("TO:"), true, &arg, address_r);
 
+    if (code == 250 && is_utf8(*address_r) && !s->smtputf8)
+        return 553;
     return code == 250 ? params_code(s, arg, true) : code;
 }
 

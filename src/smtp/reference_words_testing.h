@@ -20,7 +20,7 @@ struct server {
     size_t errors, idle, transactions;
 
     /* The mail under way. */
-    bool mail, tried, bdat, broken, binary, prdr;
+    bool mail, tried, bdat, broken, binary, prdr, smtputf8;
     barid_slice sender;
     struct {
         barid_slice address;
@@ -38,6 +38,10 @@ struct server {
 
 void reference_say(struct server *s, unsigned code);
 void reference_give_up(struct server *s);
+
+/* Whether all of HELO's argument is a name of a host; unsure where it is neither plain nor an
+ * address that is known here. */
+bool reference_is_host(struct server *s, barid_slice name);
 
 /* The code for MAIL or RCPT as far as the argument decides, 250 when it is right, 0 when the
  * reference gave up. */
