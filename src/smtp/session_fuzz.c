@@ -8,9 +8,17 @@
  *                 that is wanted takes place
  *
  * Run three times: whole, in cuts (which must give the same output and events), and with one
- * allocation failing. Checked: replies are well formed, one per command; no message is
- * acknowledged unless its commit was accepted; the session always comes to an end; disconnect
- * comes once; nothing leaks.
+ * allocation failing. Checked:
+ *
+ *   replies are well formed; whenever the session is idle every command has had exactly one
+ *   (LMTP's and PRDR's final ones apart), and in the end there is one too few or many at most;
+ *   the reply to a message is the first after its commit, 2yz where that was accepted and only
+ *   there; nothing else answers what follows 354 with 2yz;
+ *   whoever has no event to answer and nothing to read is always told what the session waits
+ *   for;
+ *   disconnect comes once, last, with the reason that the session gives from then on, and no
+ *   reason is given before; a stop comes into force also while an event is unanswered;
+ *   nothing leaks.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -26,6 +34,20 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 #define HEAD     20
 #define VERDICTS 16
 #define SEGMENT  '\1'
+#define COMMITS  256 /* more in one run are not looked at */
+
+/* The replies so far. */
+struct heard {
+    size_t at;      /* octets of the output that were read */
+    size_t replies; /* complete ones, but for 3yz */
+    bool content;   /* there was 354, and nothing yet about the message */
+    bool prdr;      /* there was a 353 */
+};
+
+struct commit {
+    size_t reply; /* the first that may say what came of it */
+    bool accepted;
+};
 
 struct run {
     const uint8_t *head;
@@ -35,6 +57,8 @@ struct run {
     struct rng_seeded rng;
     bool cut, failing;
     unsigned events, disconnects;
+    struct heard heard;
+    struct commit commit[COMMITS];
     size_t commits;
 };
 
@@ -81,6 +105,81 @@ static void set_options(struct run *r)
     c->limits.output = (o[2] & 16) != 0 ? 40 : 0;
 }
 
+/* --- replies --- */
+
+/* The last commit before the next reply, or NULL. */
+static const struct commit *last_commit(const struct run *r)
+{
+    size_t n = r->commits < COMMITS ? r->commits : COMMITS;
+
+    while (n > 0 && r->commit[n - 1].reply > r->heard.replies)
+        n--;
+    return n > 0 ? &r->commit[n - 1] : NULL;
+}
+
+/* Whether a message has one reply. */
+static bool is_one_each(const struct run *r)
+{
+    return r->config.protocol != BARID_LMTP && !r->heard.prdr;
+}
+
+static void check_reply(const struct run *r, barid_slice line)
+{
+    const struct commit *commit = last_commit(r);
+    bool yes = line.p[0] == '2', now = commit != NULL && commit->reply == r->heard.replies;
+
+    if (r->commits > COMMITS)
+        return;
+    if (memmem(line.p, line.n, "queued as Q", 11) != NULL)
+        must(commit != NULL && commit->accepted);
+    if (yes && r->heard.content)
+        must(now && commit->accepted);
+    if (now && is_one_each(r))
+        must(yes ? commit->accepted : !commit->accepted || r->failing);
+}
+
+static void hear(struct run *r, barid_slice line)
+{
+    if (line.p[0] != '3') {
+        check_reply(r, line);
+        r->heard.content = false;
+        r->heard.replies++;
+    } else if (memcmp(line.p, "354", 3) == 0) {
+        r->heard.content = true;
+    } else if (memcmp(line.p, "353", 3) == 0) {
+        r->heard.prdr = true;
+    }
+}
+
+/* Lines of "ddd " or "ddd-", of at most 512 octets (a challenge may be longer), the same code
+ * in all lines of a reply. A reply that is not complete yet is left. */
+static void hear_all(struct run *r)
+{
+    barid_slice out = slice_from(buf_slice(&r->out), r->heard.at), rest = out;
+    const char *code = NULL;
+
+    while (slice_find(rest, '\n') < rest.n) {
+        size_t n = slice_find(rest, '\n');
+        const char *p = rest.p;
+
+        must(n >= 5 && p[n - 1] == '\r');
+        must(memchr(p, '\r', n - 1) == NULL && memchr(p, '\0', n) == NULL);
+        must(p[0] >= '2' && p[0] <= '5' && (p[3] == ' ' || p[3] == '-'));
+        must(n < 512 || memcmp(p, "334 ", 4) == 0);
+        must(code == NULL || memcmp(code, p, 3) == 0);
+        code = p;
+        rest = slice_from(rest, n + 1);
+        if (p[3] == '-')
+            continue;
+        hear(r, slice_head(out, (size_t)(rest.p - out.p)));
+        code = NULL;
+        r->heard.at += out.n - rest.n;
+        out = rest;
+    }
+}
+
+/* --- events --- */
+
 static barid_verdict verdict_of(struct run *r, enum barid_event_id id)
 {
     static const barid_verdict table[] = {
@@ -108,24 +207,71 @@ static barid_verdict verdict_of(struct run *r, enum barid_event_id id)
     return table[pick % (sizeof(table) / sizeof(table[0]))];
 }
 
+/* What was said before the answer to a commit: all replies to the commands before it. */
+static void note_commit(struct run *r)
+{
+    struct run peek = *r;
+    const uint8_t *p;
+    size_t n = barid_session_output(r->s, &p);
+
+    buf_init(&peek.out, NULL, 0);
+    must(buf_append(&peek.out, slice_from(buf_slice(&r->out), r->heard.at)) == 0);
+    must(buf_append(&peek.out, slice_of(p, n)) == 0);
+    peek.heard.at = 0;
+    hear_all(&peek);
+    must(peek.heard.at == peek.out.len);
+    if (r->commits < COMMITS)
+        r->commit[r->commits].reply = peek.heard.replies;
+    r->commits++;
+    buf_deinit(&peek.out);
+}
+
+/* The last octets of options say whether there is a stop, and of which kind, in which event. */
+static bool is_stopped(struct run *r)
+{
+    const uint8_t *o = r->head;
+
+    if ((o[2] & 32) == 0 || r->events != o[3] % 16u)
+        return false;
+    barid_session_stop(r->s, (o[2] & 64) != 0);
+    return (o[2] & 64) != 0;
+}
+
+static void take_disconnect(struct run *r, const barid_event *e)
+{
+    must(e->id == BARID_EVENT_DISCONNECT && e->reason != BARID_CLOSE_NONE);
+    must(barid_session_close_reason(r->s) == e->reason);
+    r->disconnects++;
+}
+
 static void take_events(struct run *r)
 {
     barid_event e;
 
     while (barid_session_next(r->s, &e) == 1) {
         barid_verdict v = {0};
+        bool taken;
 
-        must(buf_fmt(&r->log, "%d %zu %zu %zu %zu %llu\n", (int)e.id, e.argument.n, e.data.n,
-                     e.rcpt_index, e.authcid.n, (unsigned long long)e.size) == 0);
+        must(buf_fmt(&r->log, "%d %zu %zu %zu %zu %llu %d\n", (int)e.id, e.argument.n, e.data.n,
+                     e.rcpt_index, e.authcid.n, (unsigned long long)e.size,
+                     (int)e.reason) == 0);
         must(buf_append(&r->log, e.data) == 0 && buf_append(&r->log, e.argument) == 0);
+        must(r->disconnects == 0);
         if (e.token == 0) {
-            r->disconnects++;
-            must(e.id == BARID_EVENT_DISCONNECT && e.reason != BARID_CLOSE_NONE);
+            take_disconnect(r, &e);
             continue;
         }
+        must(barid_session_close_reason(r->s) == BARID_CLOSE_NONE);
         v = verdict_of(r, e.id);
-        r->commits += e.id == BARID_EVENT_COMMIT && v.kind == BARID_ACCEPT;
-        barid_session_answer(r->s, e.token, &v);
+        if (is_stopped(r)) {
+            must(barid_session_answer(r->s, e.token, &v) == BARID_EINVALID);
+            continue;
+        }
+        if (e.id == BARID_EVENT_COMMIT)
+            note_commit(r);
+        taken = barid_session_answer(r->s, e.token, &v) == 0;
+        if (e.id == BARID_EVENT_COMMIT && r->commits <= COMMITS)
+            r->commit[r->commits - 1].accepted = taken && v.kind == BARID_ACCEPT;
         must(barid_session_answer(r->s, e.token, &v) == BARID_EINVALID);
     }
 }
@@ -139,6 +285,17 @@ static void take_output(struct run *r)
         n = (size_t)(rng_u64(&r->rng.rng) % n) + 1;
     must(buf_append(&r->out, slice_of(p, n)) == 0);
     barid_session_sent(r->s, n);
+    hear_all(r);
+}
+
+static void check_rest(struct run *r)
+{
+    unsigned wants = barid_session_wants(r->s);
+
+    must(wants == BARID_WANT_READ || wants == BARID_WANT_TLS || wants == BARID_WANT_CLOSE);
+    must((wants == BARID_WANT_CLOSE) == (barid_session_close_reason(r->s) != BARID_CLOSE_NONE));
+    if (barid_session_idle(r->s) && is_one_each(r))
+        must(r->heard.replies == barid_session_commands(r->s) + 1);
 }
 
 static void settle(struct run *r)
@@ -150,6 +307,7 @@ static void settle(struct run *r)
         take_output(r);
         take_events(r);
     } while (barid_session_output(r->s, &p) > 0);
+    check_rest(r);
 }
 
 static void feed_segment(struct run *r, barid_slice in)
@@ -178,54 +336,19 @@ static void handshake(struct run *r)
     settle(r);
 }
 
-static size_t count(barid_slice text, barid_slice word)
-{
-    size_t n = 0;
-
-    for (size_t i = 0; i + word.n <= text.n; i++)
-        n += memcmp(text.p + i, word.p, word.n) == 0;
-    return n;
-}
-
-/* Lines of "ddd " or "ddd-", of at most 512 octets (a challenge may be longer), the same code
- * in all lines of a reply. Returns the replies that are not 3yz. */
-static size_t check_replies(barid_slice out)
-{
-    size_t replies = 0;
-    const char *code = NULL;
-
-    while (out.n > 0) {
-        size_t n = slice_find(out, '\n');
-
-        must(n >= 5 && n < out.n && out.p[n - 1] == '\r');
-        must(memchr(out.p, '\r', n - 1) == NULL && memchr(out.p, '\0', n) == NULL);
-        must(out.p[0] >= '2' && out.p[0] <= '5' && (out.p[3] == ' ' || out.p[3] == '-'));
-        must(n < 512 || memcmp(out.p, "334 ", 4) == 0);
-        must(code == NULL || memcmp(code, out.p, 3) == 0);
-        code = out.p[3] == '-' ? out.p : NULL;
-        replies += code == NULL && out.p[0] != '3';
-        out = slice_from(out, n + 1);
-    }
-    must(code == NULL);
-    return replies;
-}
-
 static void check(struct run *r)
 {
-    size_t replies = check_replies(buf_slice(&r->out)), acks;
-    size_t commands = barid_session_commands(r->s);
+    size_t replies = r->heard.replies, commands = barid_session_commands(r->s);
 
-    acks = count(buf_slice(&r->out), BARID_S("queued as Q"));
-    must(acks == 0 || r->commits > 0);
+    must(r->heard.at == r->out.len);
     must(r->disconnects == (r->config.events != 0 ? 1 : 0));
     must(barid_session_wants(r->s) == BARID_WANT_CLOSE);
-    /* LMTP and PRDR have more replies than commands. */
-    if (r->failing || r->config.protocol == BARID_LMTP ||
-        count(buf_slice(&r->out), BARID_S("\r\n353 ")) > 0)
+    must(barid_session_close_reason(r->s) != BARID_CLOSE_NONE);
+    must(buf_fmt(&r->log, "%d", (int)barid_session_close_reason(r->s)) == 0);
+    if (r->failing || !is_one_each(r))
         return;
-    must(acks <= r->commits);
     /* A greeting and one for each command; at the end one may be open (DATA, AUTH, BDAT), be
-     * silent (disconnect), or be added (disconnect after a handshake). */
+     * silent (disconnect), or be added (disconnect after a handshake, a stop). */
     must(replies <= commands + 2 && replies + 2 >= commands + 1);
 }
 
