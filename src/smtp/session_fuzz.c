@@ -2,7 +2,8 @@
  * smtp/session_fuzz.c: a whole session with scripted verdicts, taken from the input:
  *
  *   octet 0..2    options (see set_options)
- *   octet 3       seed of the cuts; also which allocation fails in the third run
+ *   octet 3       seed of the cuts; also which allocation fails in the third run, and in which
+ *                 event there is a stop
  *   octet 4..19   verdicts: event N gets verdict octet N modulo 16
  *   the rest      what the client sends; octet 1 parts segments: at the end of one a handshake
  *                 that is wanted takes place
@@ -226,7 +227,7 @@ static void note_commit(struct run *r)
     buf_deinit(&peek.out);
 }
 
-/* The last octets of options say whether there is a stop, and of which kind, in which event. */
+/* A stop, if this is its event; true: it was a forced one, and the event is void. */
 static bool is_stopped(struct run *r)
 {
     const uint8_t *o = r->head;
