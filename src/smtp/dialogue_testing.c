@@ -40,6 +40,8 @@ static void set_limits(struct reference_options *o, struct source *from)
     o->no_null_rcpt_postmaster = (more & 4) != 0;
     o->strict_helo_name = (more & 8) != 0;
     o->no_enhanced_codes = (more & 16) != 0;
+    o->auth = (more & 32) != 0;
+    o->auth_required = (more & 96) == 96;
 }
 
 static void set_options(struct reference_options *o, struct source *from)
@@ -247,10 +249,35 @@ static void say_starttls(struct dialogue *d, struct source *from)
         d->ends[d->n_ends++] = d->input.len;
 }
 
+static void say_auth(struct dialogue *d, struct source *from)
+{
+    static const char *const words[] = {"AUTH PLAIN ", "AUTH PLAIN", "auth plain ",
+                                        "AUTH LOGIN ", "AUTH PLAIN", "AUTH PLAIN ="};
+    static const char *const responses[] = {"AGEAcA==", "AHgAcA==", "AHkAcA==",  "AA==",
+                                            "AGEA",     "AGEAcA=",  "=",         "",
+                                            "*",        "*AGEA",    " AGEAcA==", "AAAA"};
+    size_t start = d->input.len;
+    const char *word = PICK(from, words);
+
+    add(d, word);
+    if (slice_ends_nocase(slice_str(word), BARID_S(" "))) {
+        add(d, PICK(from, responses));
+    } else if (slice_ends_nocase(slice_str(word), BARID_S("N"))) {
+        add(d, "\r\n");
+        start = d->input.len;
+        add(d, PICK(from, responses));
+    }
+    end_line(d, from, start);
+}
+
 static void say_quit(struct dialogue *d, struct source *from)
 {
-    if (take(from) < 40)
+    unsigned how = take(from);
+
+    if (how < 40)
         add(d, "QUIT\r\n");
+    else if (how >= 200)
+        say_auth(d, from);
     else
         say_other(d, from);
 }

@@ -201,6 +201,8 @@ static enum barid_verdict_kind kind_of(struct side *x, const barid_event *e)
     switch (e->id) {
     case BARID_EVENT_CONNECT:
         return x->d->options.refuse_connect ? BARID_REJECT : BARID_CONTINUE;
+    case BARID_EVENT_AUTH:
+        return reference_policy(e->id, e->authcid);
     case BARID_EVENT_MAIL:
         keep_address(&x->kept[0], e->path->raw);
         x->n_rcpts = 0;
@@ -273,12 +275,23 @@ static void settle(struct side *x)
 
 /* --- a dialogue --- */
 
+static void fill(void *user, void *p, size_t n)
+{
+    (void)user;
+    memset(p, 'r', n);
+}
+
 static void configure(barid_session_config *c, const struct reference_options *o)
 {
     *c = (barid_session_config){.size = sizeof(*c), .hostname = BARID_S("mx.example")};
     c->protocol = o->protocol;
     c->events = o->policy ? UINT64_MAX : BARID_EVENT_BIT(BARID_EVENT_DISCONNECT);
-    c->extensions = BARID_EXT_DEFAULT | (o->starttls ? BARID_EXT_STARTTLS : 0);
+    c->extensions = BARID_EXT_DEFAULT | (o->starttls ? BARID_EXT_STARTTLS : 0) |
+                    (o->auth ? BARID_EXT_AUTH : 0);
+    c->mechanisms = 1u << BARID_AUTH_PLAIN;
+    c->plain_auth_without_tls = true;
+    c->auth_required = o->auth_required;
+    c->random = fill;
     c->limits.line = o->line;
     c->limits.data_line = o->data_line;
     c->limits.commands = o->commands;

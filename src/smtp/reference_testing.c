@@ -1,6 +1,7 @@
 /*
  * smtp/reference_testing.c: commands and replies of the reference; see reference_testing.h.
- * Addresses, parameters and the octets of messages: reference_words_testing.c.
+ * Addresses, parameters and the octets of messages: reference_words_testing.c; AUTH:
+ * reference_auth_testing.c.
  */
 #include "smtp/reference_testing.h"
 
@@ -8,8 +9,6 @@
 
 #include "base/slice.h"
 #include "smtp/reference_words_testing.h"
-
-#define AUTH_LINE 12288
 
 void reference_say(struct server *s, unsigned code)
 {
@@ -33,7 +32,7 @@ static void end(struct server *s, enum barid_close_reason reason)
     s->over = true;
 }
 
-static void hang_up(struct server *s)
+void reference_hang_up(struct server *s)
 {
     if (s->o->fault != FAULT_LIMIT_SILENT)
         reference_say(s, 421);
@@ -162,8 +161,12 @@ static void cmd_mail(struct server *s, barid_slice arg)
         reference_say(s, 503);
         return;
     }
+    if (s->o->auth_required && !s->user) {
+        reference_say(s, 530);
+        return;
+    }
     if (s->o->transactions > 0 && s->transactions >= s->o->transactions) {
-        hang_up(s);
+        reference_hang_up(s);
         return;
     }
     code = reference_mail_argument(s, arg);
@@ -230,7 +233,7 @@ static void cmd_data(struct server *s, barid_slice arg)
 static void skip_chunk(struct server *s, uint64_t size, size_t replies)
 {
     if (size > s->o->message) {
-        hang_up(s);
+        reference_hang_up(s);
     } else if (size > s->input.n - s->at) {
         s->over = true;
     } else {
@@ -309,7 +312,7 @@ static void cmd_starttls(struct server *s, barid_slice arg)
         if (s->o->fault != FAULT_TLS_INJECTION)
             s->at = s->ends[segment];
         s->tls = true;
-        s->greeted = s->esmtp = false;
+        s->greeted = s->esmtp = s->user = false;
         if (s->o->tls_fails)
             end(s, BARID_CLOSE_TLS);
     }
@@ -328,7 +331,7 @@ static void cmd_other(struct server *s, barid_slice verb, barid_slice arg)
     else if (slice_eq_nocase(verb, BARID_S("EXPN")))
         reference_say(s, arg.n > 0 ? 502 : 501);
     else if (slice_eq_nocase(verb, BARID_S("AUTH")))
-        reference_say(s, nested ? 503 : 502);
+        reference_auth(s, arg);
     else if (slice_eq_nocase(verb, BARID_S("XCLIENT")))
         reference_say(s, nested ? 503 : 500);
     else
@@ -379,7 +382,7 @@ static bool count_command(struct server *s, barid_slice verb)
         return true;
     if (s->errors < s->o->errors && s->r->commands <= s->o->commands && s->idle <= s->o->noops)
         return true;
-    hang_up(s);
+    reference_hang_up(s);
     return false;
 }
 
@@ -428,7 +431,7 @@ static void take_line(struct server *s)
     }
     line = slice_head(rest, (size_t)(crlf - rest.p));
     s->at += line.n + 2;
-    if (line.n + 2 > (wide ? AUTH_LINE : s->o->line))
+    if (line.n + 2 > (wide ? REFERENCE_AUTH_LINE : s->o->line))
         bad_line(s, line, 500);
     else if (slice_find(line, '\r') < line.n || slice_find(line, '\n') < line.n)
         bad_line(s, line, 500);

@@ -5,7 +5,7 @@
  * says at once, goes through it line by line, and notes what must come of it: the code of every
  * reply, and every mail.
  *
- * It knows addresses of plain letters and one that is not, no AUTH, no XCLIENT, no PROXY. Where it meets what it
+ * It knows addresses of plain letters and one that is not, AUTH PLAIN, no XCLIENT, no PROXY. Where it meets what it
  * does not know it says so (unsure) and stops: what was noted before holds.
  *
  * The same policy decides in both: see reference_policy.
@@ -33,6 +33,7 @@ enum reference_fault {
     FAULT_ERRORS_FREE,    /* nobody counts refused commands */
     FAULT_RECIPIENT_LOST, /* the first recipient of a mail is not kept */
     FAULT_LIMIT_SILENT,   /* no 421 before closing */
+    FAULT_AUTH_TAKES_ALL, /* any password is right */
     FAULTS
 };
 
@@ -43,6 +44,7 @@ struct reference_options {
     bool refuse_connect;
     bool starttls, tls_fails;
     bool normalise, strict_mixed, no_helo_needed, second_helo_refused;
+    bool auth, auth_required; /* PLAIN, without TLS too */
     bool strict_helo_name, no_null_rcpt_postmaster, no_enhanced_codes;
     size_t line, data_line, commands, errors, noops, recipients, transactions, header, output;
     uint64_t message;
@@ -73,7 +75,7 @@ void reference_run(struct reference *r, const struct reference_options *o, barid
                    const size_t *ends, size_t n_ends);
 void reference_deinit(struct reference *r);
 
-/* Verdict on a text: the local part of an address (MAIL, RCPT, RECIPIENT), the header block
+/* Verdict on a text: the local part of an address (MAIL, RCPT, RECIPIENT), a name (AUTH), the header block
  * (HEADERS, COMMIT), the body (BODY). */
 enum barid_verdict_kind reference_policy(enum barid_event_id id, barid_slice text);
 

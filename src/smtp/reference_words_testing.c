@@ -18,7 +18,7 @@ enum barid_verdict_kind reference_policy(enum barid_event_id id, barid_slice tex
 
     if (text.n > 0)
         c = text.p[0];
-    if (id == BARID_EVENT_MAIL || id == BARID_EVENT_RCPT)
+    if (id == BARID_EVENT_MAIL || id == BARID_EVENT_RCPT || id == BARID_EVENT_AUTH)
         return c == 'x' ? BARID_REJECT : c == 'y' ? BARID_TEMPFAIL : BARID_ACCEPT;
     if (id == BARID_EVENT_RECIPIENT)
         return c == 'p' ? BARID_REJECT : c == 't' ? BARID_TEMPFAIL : BARID_ACCEPT;
@@ -51,7 +51,7 @@ static bool is_alnum(char c)
     return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z');
 }
 
-static bool all_of(barid_slice s, const char *extra)
+bool reference_all_of(barid_slice s, const char *extra)
 {
     for (size_t i = 0; i < s.n; i++)
         if (!is_alnum(s.p[i]) && (s.p[i] == '\0' || strchr(extra, s.p[i]) == NULL))
@@ -89,7 +89,7 @@ static bool dotted(barid_slice s, bool domain)
         if (word.n == 0)
             return false;
         if (domain && (word.n > 63 || word.p[0] == '-' || word.p[word.n - 1] == '-' ||
-                       !all_of(word, "-")))
+                       !reference_all_of(word, "-")))
             return false;
     }
     return true;
@@ -97,7 +97,7 @@ static bool dotted(barid_slice s, bool domain)
 
 bool reference_is_host(struct server *s, barid_slice name)
 {
-    if (!all_of(name, ".-") && !slice_eq(name, BARID_S("[192.0.2.1]")))
+    if (!reference_all_of(name, ".-") && !slice_eq(name, BARID_S("[192.0.2.1]")))
         reference_give_up(s);
     return name.p[0] == '[' || dotted(name, true);
 }
@@ -134,7 +134,7 @@ static unsigned take_path(struct server *s, barid_slice keyword, bool recipient,
         return 553;
     n = slice_find(*text, '>');
     *address_r = slice_head(slice_from(*text, 1), n - 1);
-    if ((!all_of(*address_r, ".+_-@") && !is_utf8(*address_r)) ||
+    if ((!reference_all_of(*address_r, ".+_-@") && !is_utf8(*address_r)) ||
         (address_r->n > 0 && address_r->p[0] == '@')) {
         reference_give_up(s);
         return 0;
@@ -154,7 +154,7 @@ struct word {
 
 static bool is_word(const struct word *w)
 {
-    if (w->key.n == 0 || w->key.p[0] == '-' || !all_of(w->key, "-"))
+    if (w->key.n == 0 || w->key.p[0] == '-' || !reference_all_of(w->key, "-"))
         return false;
     if (w->given && w->value.n == 0)
         return false;
@@ -217,7 +217,7 @@ static unsigned text_code(struct server *s, const struct word *w)
 
     if (!w->given)
         return 501;
-    if (text.n > 0 && text.n < 90 && all_of(text, typed ? "@." : "") &&
+    if (text.n > 0 && text.n < 90 && reference_all_of(text, typed ? "@." : "") &&
         (!typed || slice_eq(type, BARID_S("rfc822"))))
         return 250;
     reference_give_up(s);
@@ -246,6 +246,18 @@ static unsigned notify_code(struct server *s, const struct word *w)
     return never && other ? 501 : 250;
 }
 
+static unsigned auth_code(struct server *s, const struct word *w)
+{
+    if (!s->o->auth)
+        return 555;
+    if (!w->given)
+        return 501;
+    if (slice_eq(w->value, BARID_S("<>")))
+        return 250;
+    reference_give_up(s);
+    return 0;
+}
+
 static const struct known {
     const char *key;
     bool recipient;
@@ -253,7 +265,7 @@ static const struct known {
 } known[] = {
     {"SIZE", false, size_code},    {"BODY", false, body_code}, {"SMTPUTF8", false, flag_code},
     {"PRDR", false, flag_code},    {"RET", false, ret_code},   {"ENVID", false, text_code},
-    {"NOTIFY", true, notify_code}, {"ORCPT", true, text_code},
+    {"NOTIFY", true, notify_code}, {"ORCPT", true, text_code}, {"AUTH", false, auth_code},
 };
 
 static unsigned word_code(struct server *s, const struct word *w, bool recipient,

@@ -1,11 +1,13 @@
 /* smtp/reference_words_testing.h: how reference_testing.c (commands) and
- * reference_words_testing.c (arguments and messages) divide the work. Nobody else includes it. */
+ * reference_words_testing.c (arguments and messages) and reference_auth_testing.c divide the
+ * work. Nobody else includes it. */
 #ifndef SMTP_REFERENCE_WORDS_TESTING_H
 #define SMTP_REFERENCE_WORDS_TESTING_H
 
 #include "smtp/reference_testing.h"
 
-#define REFERENCE_RCPTS 1000 /* the default limit of a session */
+#define REFERENCE_RCPTS     1000 /* the default limits of a session */
+#define REFERENCE_AUTH_LINE 12288
 
 struct server {
     const struct reference_options *o;
@@ -16,8 +18,8 @@ struct server {
     size_t at; /* of the input */
     bool over; /* the connection is closed, or the input ends */
 
-    bool shut, tls, greeted, esmtp;
-    size_t errors, idle, transactions;
+    bool shut, tls, greeted, esmtp, user;
+    size_t errors, idle, transactions, auth_failures;
 
     /* The mail under way. */
     bool mail, tried, bdat, broken, binary, prdr, smtputf8;
@@ -38,7 +40,12 @@ struct server {
 
 void reference_say(struct server *s, unsigned code);
 void reference_give_up(struct server *s);
+void reference_hang_up(struct server *s);
 
+void reference_auth(struct server *s, barid_slice arg);
+
+/* Nothing but letters, digits and the characters of extra. */
+bool reference_all_of(barid_slice s, const char *extra);
 /* Whether all of HELO's argument is a name of a host; unsure where it is neither plain nor an
  * address that is known here. */
 bool reference_is_host(struct server *s, barid_slice name);
