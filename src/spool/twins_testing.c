@@ -245,7 +245,8 @@ static void cut_power(struct twins *t)
 
 void twins_reopen(struct twins *t)
 {
-    enum { AS_IT_IS, BY_POWER_CUT, WITHOUT_SIDECARS, READ_ONLY_FIRST, KINDS } kind;
+    enum { AS_IT_IS, BY_POWER_CUT, WITHOUT_SIDECARS, READ_ONLY_FIRST, KINDS };
+    uint64_t kind;
 
     put_all_down(t);
     kind = twins_below(t, KINDS);
