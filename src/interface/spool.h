@@ -130,7 +130,8 @@ struct spool_ops {
     /* Called (any thread) when something became claimable earlier than next_due last said. One watcher. */
     void (*watch)(struct spool *s, void (*changed)(void *user), void *user);
     /* New states for units of a lease; ends the lease of those units. done may be NULL (then nobody waits, but it is written within
-     * a second). All or none of the changes. BARID_ENOTFOUND (gone), BARID_EINVALID (not of that lease). */
+     * a second). All or none of the changes; with none of them, 0 whatever the lease. BARID_ENOTFOUND (gone),
+     * BARID_EINVALID (not of that lease). */
     int (*update)(struct spool *s, uint64_t id, uint64_t lease, const struct unit_change *changes, size_t n,
                   spool_done done, void *user);
     void (*release)(struct spool *s, uint64_t id, uint64_t lease);
