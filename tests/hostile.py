@@ -52,6 +52,8 @@ def written(test, mine):
         text = f.read()
     there, noted = sections_of(text), {section: rows_of(rows) for section, rows in notes.items()}
     test.assertEqual([s for s in noted if not mine(s)], [])
+    for section, rows in noted.items():
+        print("# proof: hostile peers, %s: %d inputs, each got what docs/hostile.md says, mail flows" % (section, len(rows)))
     if "--write" in sys.argv:
         others = {s: rows for s, rows in there.items() if not mine(s)}
         parts = (noted, others) if mine("Time") else (others, noted)
