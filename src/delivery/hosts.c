@@ -29,9 +29,6 @@
 
 #define SMTP_PORT 25
 
-/* Names of exchangers, each within a domain's length. */
-#define ARENA_MAX ((size_t)64 << 10)
-
 struct lookup {
     struct hosts_query *q;
     size_t host;
@@ -354,7 +351,7 @@ int hosts_ask(const struct hosts_options *o, const struct next_hop *hop,
     q->done = done;
     q->user = user;
     q->port = hop->port != 0 ? hop->port : SMTP_PORT;
-    arena_init(&q->arena, o->mem, ARENA_MAX);
+    arena_init(&q->arena, o->mem, 0); /* HOSTS_EXCHANGERS_MAX names */
     if (query_r != NULL)
         *query_r = q;
     begin(q, hop);

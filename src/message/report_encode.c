@@ -7,11 +7,8 @@
 #include "base/slice.h"
 #include "message/report_int.h"
 
-#define QUOTED_LINE_MAX 76 /* RFC 2045 6.7 (5) */
 #define WORD_OCTETS                                                                            \
     45 /* make 60 of base64, and 72 with "=?utf-8?B?" and "?=": RFC 2047 2 allows 75 */
-#define SUBJECT_MAX                                                                            \
-    900 /* octets on one line of ASCII: with its name below 998 (RFC 5322 2.1.1); longer is cut */
 
 /* Does the octet at i need "=XX"? White space does at the end of a line. */
 static bool is_quoted(barid_slice text, size_t i)
@@ -37,7 +34,7 @@ void report_put_quoted(struct report_out *o, barid_slice text)
         }
         if (is_quoted(text, i))
             snprintf(octet, sizeof(octet), "=%02X", (unsigned)(uint8_t)text.p[i]);
-        if (column + strlen(octet) > QUOTED_LINE_MAX - 1) {
+        if (column + strlen(octet) > REPORT_QUOTED_LINE_MAX - 1) {
             report_put_str(o, "=\r\n");
             column = 0;
         }
@@ -61,8 +58,9 @@ void report_put_subject(struct report_out *o, barid_slice text)
     bool first = true;
 
     if (ascii_only(text) || !utf8_valid(text)) {
-        report_put_line(o, slice_head(text, text.n < SUBJECT_MAX ? text.n : SUBJECT_MAX),
-                        false);
+        report_put_line(
+            o, slice_head(text, text.n < REPORT_SUBJECT_MAX ? text.n : REPORT_SUBJECT_MAX),
+            false);
         return;
     }
     while (text.n > 0 && o->rc == 0) {

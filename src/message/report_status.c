@@ -10,9 +10,6 @@
 #include "message/report_int.h"
 #include "smtp/xtext.h"
 
-#define XTEXT_MAX                                                                              \
-    1024 /* octets of ORCPT and ENVID that are looked at: a command line holds no more */
-
 static void put_date(struct report_out *o, const char *name, int64_t us)
 {
     char date[CLOCK_RFC5322_SIZE];
@@ -71,7 +68,7 @@ static void put_address(struct report_out *o, barid_slice address, bool global)
 /* ORCPT is "type;xtext"; the type utf-8 has an encoding of its own, which stays (RFC 6533 3). */
 static void put_original_recipient(struct report_out *o, const struct rcpt *r, bool global)
 {
-    char text[XTEXT_MAX];
+    char text[REPORT_XTEXT_MAX];
     barid_slice value, type = slice_cut(r->orcpt, ';', &value);
     long n;
 
@@ -156,7 +153,7 @@ static void put_rcpt(struct report_out *o, const struct report *r,
 void report_put_status(struct report_out *o, const struct report *r, bool global)
 {
     const struct mail *m = r->mail;
-    char text[XTEXT_MAX], id[MAIL_ID_TEXT_SIZE];
+    char text[REPORT_XTEXT_MAX], id[MAIL_ID_TEXT_SIZE];
     long n;
 
     report_put_str(o, "Reporting-MTA: dns; ");

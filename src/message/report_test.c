@@ -13,7 +13,7 @@
 #include "base/slice.h"
 #include "base/testing.h"
 #include "message/message_testing.h"
-#include "message/report.h"
+#include "message/report_int.h"
 
 #define RECEIVED_US INT64_C(1795173699000000) /* Fri, 20 Nov 2026 11:21:39 +0000 */
 #define NOW_US      (RECEIVED_US + INT64_C(300000000))
@@ -357,6 +357,57 @@ static void test_status(void **state)
     end(&f);
 }
 
+/* CRLF and nothing else ends a line; none is too long; no control octets. */
+static void assert_lines(const struct buf *b, size_t longest)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < b->len; i++) {
+        uint8_t c = (uint8_t)b->p[i];
+
+        if (c == '\r') {
+            assert_true(i + 1 < b->len && b->p[i + 1] == '\n');
+        } else if (c == '\n') {
+            assert_true(i > 0 && b->p[i - 1] == '\r');
+            n = 0;
+        } else {
+            assert_true(c >= ' ' || c == '\t');
+            assert_true(++n <= longest);
+        }
+    }
+}
+
+/* What is longer than a line or a command is cut, broken or left out. */
+static void test_long_texts(void **state)
+{
+    char text[2000];
+    struct fixture f;
+    size_t column = 0, longest = 0;
+
+    (void)state;
+    memset(text, 'a', sizeof(text));
+    assert_int_equal(begin(&f, NULL, SOURCE), 0);
+    f.r.subject = slice_of(text, sizeof(text));
+    f.r.text = slice_of(text, sizeof(text));
+    f.m.params.envid = slice_of(text, REPORT_XTEXT_MAX);
+    written(&f);
+    assert_lines(&f.t.header, REPORT_SUBJECT_MAX + strlen("Subject: "));
+    assert_true(has(&f.t.before, "Original-Envelope-Id: aaaa"));
+    for (size_t i = 0; i < f.t.before.len;
+         i++) { /* up to the fields, of which this one is long */
+        if (slice_starts_nocase(slice_from(buf_slice(&f.t.before), i),
+                                BARID_S("message/delivery-status")))
+            break;
+        column = f.t.before.p[i] == '\n' || f.t.before.p[i] == '\r' ? 0 : column + 1;
+        longest = column > longest ? column : longest;
+    }
+    assert_int_equal(longest, REPORT_QUOTED_LINE_MAX);
+    f.m.params.envid = slice_of(text, REPORT_XTEXT_MAX + 1);
+    written(&f);
+    assert_false(has(&f.t.before, "Original-Envelope-Id"));
+    end(&f);
+}
+
 /* --- texts from enemies --- */
 
 static barid_slice random_text(struct arena *arena, const struct rng *rng)
@@ -388,26 +439,6 @@ static barid_slice random_text(struct arena *arena, const struct rng *rng)
     }
     assert_int_equal(arena_slice(arena, slice_of(text, n), &copy), 0);
     return copy;
-}
-
-/* CRLF and nothing else ends a line; none is too long; no control octets. */
-static void assert_lines(const struct buf *b, size_t longest)
-{
-    size_t n = 0;
-
-    for (size_t i = 0; i < b->len; i++) {
-        uint8_t c = (uint8_t)b->p[i];
-
-        if (c == '\r') {
-            assert_true(i + 1 < b->len && b->p[i + 1] == '\n');
-        } else if (c == '\n') {
-            assert_true(i > 0 && b->p[i - 1] == '\r');
-            n = 0;
-        } else {
-            assert_true(c >= ' ' || c == '\t');
-            assert_true(++n <= longest);
-        }
-    }
 }
 
 static size_t count(const struct buf *b, const char *text)
@@ -487,6 +518,7 @@ int main(void)
         cmocka_unit_test(test_utf8),
         cmocka_unit_test(test_texts_of_policy),
         cmocka_unit_test(test_status),
+        cmocka_unit_test(test_long_texts),
         cmocka_unit_test(test_hostile_texts),
         cmocka_unit_test(test_no_memory),
     };
