@@ -1,8 +1,5 @@
 /*
- * cli/send.c: drives a client session: connect, then events, output and wants until it is closed.
- *
- * Everything happens in pump(), which is never entered twice: what the stream calls back while we write only marks that
- * another round is due.
+ * cli/send.c: a client session from the command line: connects, sends, tells what it was told.
  */
 #include "cli/send.h"
 
@@ -14,47 +11,28 @@
 #include "base/mem.h"
 #include "base/rng.h"
 #include "base/slice.h"
+#include "delivery/dialogue.h"
 #include "io/loop.h"
-#include "io/stream.h"
-#include "io/timer.h"
 #include "io/tls.h"
 
 struct sender {
     const struct send_options *o;
     struct loop *loop;
-    struct stream *stream;
-    struct stream_connect *connecting;
-    struct timer *timer;
     struct tls_ctx *tls;
-    barid_client *client;
+    struct dialogue *dialogue;
     struct addrinfo *addresses, *next_address;
     char host[256];
     const char *unix_path;
     unsigned mails;      /* begun */
-    size_t body_at;      /* octets of the message given to the client */
-    size_t body_want;
-    bool pumping, again, tls_started, closed;
+    size_t body_at;      /* octets of the message given to the session */
     enum barid_client_stage stage;
     unsigned code;
+    bool is_unreachable; /* this address: there may be another */
     int rc;
     struct err *err;
 };
 
-static void pump(struct sender *s);
 static int connect_next(struct sender *s);
-
-static uint64_t now(const struct sender *s)
-{
-    return loop_now_ms(s->loop);
-}
-
-static void finish(struct sender *s)
-{
-    s->closed = true;
-    timer_set(s->timer, UINT64_MAX);
-    stream_del(&s->stream);
-    loop_stop(s->loop);
-}
 
 /* --- events of the session ------------------------------------------------------------------------------ */
 
@@ -63,16 +41,15 @@ static void on_ready(struct sender *s)
     int rc;
 
     if (s->mails == s->o->repeat) {
-        barid_client_quit(s->client, now(s));
+        dialogue_quit(s->dialogue);
         return;
     }
     s->mails++;
     s->body_at = 0;
-    s->body_want = 0;
-    rc = barid_client_send(s->client, s->o->mail, now(s));
+    rc = dialogue_send(s->dialogue, s->o->mail);
     if (rc < 0) {
         s->rc = err_set(s->err, rc, rc == BARID_ESYNTAX ? "an address or parameter cannot stand in a command" : "%s", barid_strerror(rc));
-        barid_client_quit(s->client, now(s));
+        dialogue_quit(s->dialogue);
     }
 }
 
@@ -80,7 +57,7 @@ static void on_session_closed(struct sender *s, const barid_client_event *ev)
 {
     s->stage = ev->stage;
     s->code = ev->reply.code;
-    if (s->rc != 0 || s->mails > 0 || s->closed)
+    if (s->rc != 0 || s->mails > 0)
         return;
     if (ev->reply.code != 0)
         s->rc = err_set(s->err, BARID_ECLOSED, "%s: the server said %u %.*s", barid_client_stage_name(ev->stage), ev->reply.code,
@@ -98,14 +75,13 @@ static void on_transcript(const barid_client_event *ev)
     fputc('\n', stderr);
 }
 
-static void on_event(struct sender *s, const barid_client_event *ev)
+static void on_event(void *user, const barid_client_event *ev)
 {
+    struct sender *s = user;
+
     switch (ev->id) {
     case BARID_CLIENT_READY:
         on_ready(s);
-        break;
-    case BARID_CLIENT_WANT_BODY:
-        s->body_want = ev->want;
         break;
     case BARID_CLIENT_RESULT:
     case BARID_CLIENT_DONE:
@@ -118,189 +94,94 @@ static void on_event(struct sender *s, const barid_client_event *ev)
         on_session_closed(s, ev);
         break;
     case BARID_CLIENT_NONE:
+    case BARID_CLIENT_WANT_BODY:
         break;
     }
 }
 
-/* --- one round -------------------------------------------------------------------------------------------- */
-
-static bool drain_events(struct sender *s)
-{
-    barid_client_event ev;
-    bool any = false;
-
-    while (barid_client_next(s->client, &ev) == 1) {
-        any = true;
-        on_event(s, &ev);
-    }
-    return any;
-}
-
-static bool give_body(struct sender *s)
-{
-    barid_slice rest = slice_from(s->o->message, s->body_at);
-    size_t n = rest.n < s->body_want ? rest.n : s->body_want;
-
-    if (s->body_want == 0 || s->stream == NULL || stream_backlog(s->stream) > SEND_BACKLOG)
-        return false;
-    s->body_want = 0;
-    s->body_at += n;
-    barid_client_body(s->client, rest.p, n, s->body_at == s->o->message.n, now(s));
-    return true;
-}
-
-static bool write_output(struct sender *s)
-{
-    const uint8_t *p;
-    size_t n = barid_client_output(s->client, &p);
-
-    if (n == 0 || s->stream == NULL)
-        return false;
-    if (n > STREAM_BACKLOG_MAX / 2)
-        n = STREAM_BACKLOG_MAX / 2;
-    if (stream_write(s->stream, p, n) < 0)
-        return false; /* on_close follows, or on_drain lets us try again */
-    barid_client_sent(s->client, n, now(s));
-    return true;
-}
-
-static void start_tls(struct sender *s)
-{
-    bool is_name = s->host[0] != '\0' && strchr(s->host, ':') == NULL && strspn(s->host, "0123456789.") != strlen(s->host);
-
-    s->tls_started = true;
-    if (stream_tls_connect(s->stream, s->tls, is_name ? s->host : NULL) < 0)
-        barid_client_tls_done(s->client, false, now(s));
-}
-
-static void follow_wants(struct sender *s)
-{
-    unsigned wants = barid_client_wants(s->client);
-
-    if (s->stream != NULL && (wants & BARID_WANT_TLS) && !s->tls_started && stream_backlog(s->stream) == 0)
-        start_tls(s);
-    if (s->stream != NULL)
-        stream_read(s->stream, (wants & (BARID_WANT_READ | BARID_WANT_TLS)) != 0);
-    timer_set(s->timer, barid_client_deadline(s->client));
-    if (wants & BARID_WANT_CLOSE)
-        finish(s);
-}
-
-static void pump(struct sender *s)
-{
-    if (s->pumping || s->closed) {
-        s->again = true;
-        return;
-    }
-    s->pumping = true;
-    do {
-        bool more = true;
-
-        s->again = false;
-        while (more) {
-            more = drain_events(s);
-            more |= give_body(s);
-            more |= write_output(s);
-        }
-        follow_wants(s);
-    } while (s->again && !s->closed);
-    s->pumping = false;
-}
-
-/* --- the stream ------------------------------------------------------------------------------------------- */
-
-static void on_read(void *user, const char *p, size_t n)
+static int on_body(void *user, size_t n, barid_slice *p_r, bool *last_r)
 {
     struct sender *s = user;
 
-    if (barid_client_feed(s->client, p, n, now(s)) < 0)
-        barid_client_eof(s->client);
-    pump(s);
-}
-
-static void on_close(void *user, int err)
-{
-    struct sender *s = user;
-
-    (void)err;
-    stream_del(&s->stream);
-    barid_client_eof(s->client);
-    pump(s);
-}
-
-static void on_drain(void *user)
-{
-    pump(user);
+    *p_r = slice_head(slice_from(s->o->message, s->body_at), n);
+    s->body_at += p_r->n;
+    *last_r = s->body_at == s->o->message.n;
+    return 1;
 }
 
 static void on_tls(void *user, const barid_tls_info *info, const struct err *err)
 {
-    struct sender *s = user;
+    const struct sender *s = user;
 
     if (info == NULL)
         fprintf(stderr, "TLS: %s\n", err->text);
     else if (s->o->verbose)
         fprintf(stderr, "= %.*s %.*s\n", (int)info->version.n, info->version.p, (int)info->cipher.n, info->cipher.p);
-    barid_client_tls_done(s->client, info != NULL, now(s));
-    pump(s);
-}
-
-static const struct stream_ops stream_ops = {.on_read = on_read, .on_close = on_close, .on_drain = on_drain, .on_tls = on_tls};
-
-static void on_timer(void *user)
-{
-    struct sender *s = user;
-
-    barid_client_tick(s->client, now(s));
-    pump(s);
 }
 
 /* --- connecting -------------------------------------------------------------------------------------------- */
 
-static void on_connected(void *user, struct stream *stream, const struct err *err)
+static void on_unreachable(void *user, const struct err *err)
 {
     struct sender *s = user;
 
-    s->connecting = NULL;
-    if (stream == NULL) {
-        s->rc = err_set(s->err, BARID_EIO, "%s: %s", s->o->server, err->text);
-        if (s->next_address == NULL || connect_next(s) < 0)
-            loop_stop(s->loop);
-        return;
-    }
-    s->rc = 0;
-    s->err->code = 0;
-    s->stream = stream;
-    stream_bind(stream, &stream_ops, s);
-    if (barid_client_new(&s->client, s->o->client, NULL, now(s)) < 0) {
+    s->is_unreachable = true;
+    if (err->code == BARID_EINVALID)
         s->rc = err_set(s->err, BARID_EINVALID, "these options contradict each other, or the HELO name is not one");
-        finish(s);
-        return;
-    }
-    pump(s);
+    else
+        s->rc = err_set(s->err, BARID_EIO, "%s: %s", s->o->server, err->text);
 }
 
-static int connect_next(struct sender *s)
+/* The session is over; or the next address is tried. */
+static void on_over(void *user)
+{
+    struct sender *s = user;
+
+    dialogue_del(&s->dialogue);
+    if (!s->is_unreachable || s->next_address == NULL || connect_next(s) < 0)
+        loop_stop(s->loop);
+}
+
+static const struct dialogue_ops dialogue_ops = {
+    .on_event = on_event, .on_unreachable = on_unreachable, .on_over = on_over, .on_body = on_body, .on_tls = on_tls};
+
+static void take_address(struct sender *s, barid_endpoint *to)
 {
     const struct addrinfo *a = s->next_address;
-    barid_endpoint to = {.family = BARID_FAMILY_IPV4};
 
-    if (a == NULL)
-        return stream_connect(s->loop, &to, s->unix_path, NULL, SEND_CONNECT_MS, on_connected, s, &s->connecting, s->err);
     s->next_address = a->ai_next;
     if (a->ai_family == AF_INET) {
         const struct sockaddr_in *in = (const struct sockaddr_in *)(const void *)a->ai_addr;
 
-        memcpy(to.addr, &in->sin_addr, 4);
-        to.port = ntohs(in->sin_port);
+        to->family = BARID_FAMILY_IPV4;
+        memcpy(to->addr, &in->sin_addr, 4);
+        to->port = ntohs(in->sin_port);
     } else {
         const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)(const void *)a->ai_addr;
 
-        to.family = BARID_FAMILY_IPV6;
-        memcpy(to.addr, &in6->sin6_addr, 16);
-        to.port = ntohs(in6->sin6_port);
+        to->family = BARID_FAMILY_IPV6;
+        memcpy(to->addr, &in6->sin6_addr, 16);
+        to->port = ntohs(in6->sin6_port);
     }
-    return stream_connect(s->loop, &to, NULL, NULL, SEND_CONNECT_MS, on_connected, s, &s->connecting, s->err);
+}
+
+static int connect_next(struct sender *s)
+{
+    bool is_name = s->host[0] != '\0' && strchr(s->host, ':') == NULL && strspn(s->host, "0123456789.") != strlen(s->host);
+    const struct dialogue_options o = {.loop = s->loop,
+                                       .config = s->o->client,
+                                       .tls = s->tls,
+                                       .server_name = is_name ? s->host : NULL,
+                                       .ops = &dialogue_ops,
+                                       .user = s};
+    struct dialogue_place place = {.unix_path = s->unix_path, .connect_ms = SEND_CONNECT_MS};
+
+    if (s->next_address != NULL)
+        take_address(s, &place.to);
+    s->is_unreachable = false;
+    s->rc = 0;
+    s->err->code = 0;
+    return dialogue_open(&s->dialogue, &o, &place, s->err);
 }
 
 /* "host:port", "[::1]:port", "unix:/path": fills host and addresses, or unix_path. */
@@ -337,8 +218,6 @@ static int prepare(struct sender *s)
 
     if (rc == 0)
         rc = loop_new(&s->loop, NULL, NULL, s->err);
-    if (rc == 0 && (s->timer = timer_new(s->loop, on_timer, s)) == NULL)
-        rc = err_set(s->err, BARID_ENOMEM, "out of memory");
     if (rc == 0)
         rc = tls_client_new(&s->tls, &tls, s->err);
     return rc == 0 ? connect_next(s) : rc;
@@ -355,9 +234,7 @@ int send_run(const struct send_options *o, enum barid_client_stage *stage_r, uns
     }
     *stage_r = s.stage;
     *code_r = s.code;
-    barid_client_del(&s.client);
-    stream_del(&s.stream);
-    timer_del(&s.timer);
+    dialogue_del(&s.dialogue);
     loop_del(&s.loop);
     tls_unref(&s.tls);
     if (s.addresses != NULL)

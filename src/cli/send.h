@@ -8,8 +8,6 @@
 #include "base/err.h"
 
 #define SEND_CONNECT_MS 30000
-/* Octets of the message waiting for the kernel: more are not asked for before. */
-#define SEND_BACKLOG (256u << 10)
 
 struct send_options {
     const char *server;             /* "host:port", "[::1]:port", "unix:/path" */
