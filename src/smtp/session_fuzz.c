@@ -19,6 +19,7 @@
  *   for;
  *   disconnect comes once, last, with the reason that the session gives from then on, and no
  *   reason is given before; a stop comes into force also while an event is unanswered;
+ *   a client that falls silent is waited for until the deadline, and no longer;
  *   nothing leaks.
  */
 #include <stdlib.h>
@@ -36,6 +37,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 #define VERDICTS 16
 #define SEGMENT  '\1'
 #define COMMITS  256 /* more in one run are not looked at */
+#define WINDOWS  3   /* of a message: all octets come in the first, none in the second */
 
 /* The replies so far. */
 struct heard {
@@ -353,6 +355,36 @@ static void check(struct run *r)
     must(replies <= commands + 2 && replies + 2 >= commands + 1);
 }
 
+/* The client falls silent: until the deadline nothing happens, then the session ends; a message
+ * that came fast enough has another window. */
+static void run_out_of_time(struct run *r)
+{
+    for (int i = 0; i < WINDOWS && barid_session_wants(r->s) != BARID_WANT_CLOSE; i++) {
+        uint64_t deadline = barid_session_deadline(r->s);
+
+        must(deadline > 1 && deadline != UINT64_MAX);
+        barid_session_tick(r->s, deadline - 1);
+        settle(r);
+        must(barid_session_deadline(r->s) == deadline);
+        must(barid_session_close_reason(r->s) == BARID_CLOSE_NONE);
+        barid_session_tick(r->s, deadline);
+        settle(r);
+    }
+    must(barid_session_wants(r->s) == BARID_WANT_CLOSE);
+    must(barid_session_deadline(r->s) == UINT64_MAX);
+}
+
+static void end(struct run *r)
+{
+    if ((r->head[2] & 128) != 0) {
+        run_out_of_time(r);
+        return;
+    }
+    handshake(r);
+    barid_session_eof(r->s);
+    settle(r);
+}
+
 static void play(struct run *r, const barid_mem *mem, barid_slice input)
 {
     barid_endpoint peer = {.family = BARID_FAMILY_IPV4, .addr = {192, 0, 2, 1}};
@@ -368,12 +400,11 @@ static void play(struct run *r, const barid_mem *mem, barid_slice input)
         size_t n = slice_find(rest, SEGMENT);
 
         feed_segment(r, slice_head(rest, n));
-        handshake(r);
         rest = slice_from(rest, n + 1);
+        if (rest.n > 0)
+            handshake(r);
     }
-    handshake(r);
-    barid_session_eof(r->s);
-    settle(r);
+    end(r);
     check(r);
     barid_session_del(&r->s);
 }
