@@ -205,6 +205,13 @@ class Verdicts(Tests):
             self.said(c.do("EHLO client.test"), "250")
             self.said(c.do("EHLO helo-disconnect.test"), "421")
             self.assertIsNone(c.line())
+        with self.daemon.connect() as c: # a second one that is refused changes nothing (RFC 5321 4.1.4)
+            c.hello("first.test")
+            c.envelope(rcpts=["greeted@example.com"])
+            self.said(c.do("EHLO helo-reject.test"), "550 5.7.9")
+            c.do("DATA")
+            self.said(c.do("Subject: x\r\n\r\nx\r\n."), "250")
+        self.assertIn(b"Received: from first.test", self.daemon.wait_box("greeted")[0])
         with self.daemon.connect() as c:
             shy = c.hello("shy.test")
             self.assertNotIn("PRDR", "".join(shy))

@@ -73,8 +73,9 @@ static void fill(struct ask *a, const barid_event *ev)
     }
 }
 
-/* HELO, AUTH, STARTTLS and XCLIENT end a transaction or are refused in one: from MAIL on, where
- * server_step_mail looks, the facts stay. */
+/* AUTH, STARTTLS and XCLIENT end a transaction or are refused in one, and so does HELO, of which
+ * a refusal is looked at apart (facts_stale): from MAIL on, where server_step_mail looks, the
+ * facts stay. */
 static bool may_have_news(enum barid_event_id event)
 {
     return barid_event_info_get(event)->scope == BARID_SCOPE_SESSION;

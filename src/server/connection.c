@@ -57,6 +57,8 @@ void connection_answer(struct connection *c, const barid_verdict *verdict)
         server_count(&c->server->count.refused, 1);
     else if (kind == BARID_TEMPFAIL)
         server_count(&c->server->count.tempfailed, 1);
+    /* A greeting that is refused leaves the name before it. */
+    c->facts_stale = event == BARID_EVENT_HELO;
     /* A wrong answer is a 451 by the session's own rule; it is logged because it is a bug of
      * ours. c may be gone after. */
     if (driver_answer(&c->driver, verdict) < 0)
@@ -94,6 +96,8 @@ static struct connection *connection_of(struct driver *d)
 static void on_event(struct driver *d, const barid_event *ev)
 {
     struct connection *c = connection_of(d);
+    if (c->facts_stale)
+        c->facts_stale = connection_refresh_facts(c) < 0;
     if (ev->id == BARID_EVENT_TLS)
         server_count(&c->server->count.tls_handshakes, 1);
     steps_run(c, ev);

@@ -43,6 +43,7 @@ struct connection {
     enum barid_close_reason reason;
     unsigned under_way; /* jobs and commits whose callback points here */
     bool counted_per_client;
+    bool facts_stale; /* what a greeting said may not count */
     bool gone; /* the driver is closed */
 };
 

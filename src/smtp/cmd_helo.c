@@ -135,6 +135,28 @@ static bool check(struct barid_session *s, const struct command *c, barid_slice 
     return false;
 }
 
+/* While it is asked about, the new name is what everybody sees. */
+static int set_name(struct barid_session *s, barid_slice name, bool esmtp)
+{
+    s->before.helo = s->helo;
+    s->before.esmtp = s->esmtp;
+    s->before.hidden = s->hidden;
+    s->helo = (barid_slice){NULL, 0};
+    s->esmtp = esmtp;
+    s->hidden = 0;
+    return session_set_fact(s, &s->helo, name);
+}
+
+/* RFC 5321 4.1.4: after a greeting that was not accepted all is as before, a transaction, too. */
+static void keep_name(struct barid_session *s)
+{
+    session_set_fact(s, &s->helo, (barid_slice){NULL, 0});
+    s->helo = s->before.helo;
+    s->esmtp = s->before.esmtp;
+    s->hidden = s->before.hidden;
+    s->before.helo = (barid_slice){NULL, 0};
+}
+
 static void greet(struct barid_session *s, const struct command *c, bool esmtp)
 {
     barid_slice name;
@@ -142,20 +164,16 @@ static void greet(struct barid_session *s, const struct command *c, bool esmtp)
 
     if (!check(s, c, &name))
         return;
-    /* RFC 5321 4.1.4: a greeting clears the transaction, as RSET does. */
-    tx_del(&s->tx);
-    s->greeted = false;
-    s->esmtp = esmtp;
-    s->hidden = 0;
-    if (session_set_fact(s, &s->helo, name) < 0) {
+    if (set_name(s, name, esmtp) < 0) {
         reply(s, BARID_REPLY_LOCAL_ERROR);
+        keep_name(s);
         return;
     }
     event = session_ask_command(s, BARID_EVENT_HELO, c);
     if (event != NULL)
         event->argument = s->helo;
     else
-        session_set_fact(s, &s->helo, (barid_slice){NULL, 0});
+        keep_name(s);
 }
 
 void cmd_helo(struct barid_session *s, const struct command *c)
@@ -174,10 +192,11 @@ void act_helo(struct barid_session *s, const barid_verdict *v)
     char name[EHLO_TEXT / 2];
 
     if (session_refused(s, v)) {
-        session_set_fact(s, &s->helo, (barid_slice){NULL, 0});
-        s->esmtp = false;
+        keep_name(s);
         return;
     }
+    session_set_fact(s, &s->before.helo, (barid_slice){NULL, 0});
+    tx_del(&s->tx); /* a greeting clears the transaction, as RSET does */
     s->greeted = true;
     s->hidden = v->hide_extensions;
     text = v->kind == BARID_ACCEPT ? v->text : text;

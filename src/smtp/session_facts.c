@@ -55,6 +55,7 @@ void session_forget_greeting(struct barid_session *s)
 {
     /* Setting the empty value cannot fail. */
     session_set_fact(s, &s->helo, (barid_slice){NULL, 0});
+    session_set_fact(s, &s->before.helo, (barid_slice){NULL, 0});
     session_set_fact(s, &s->user, (barid_slice){NULL, 0});
     s->mechanism = BARID_AUTH_NONE;
     s->authenticated = false;

@@ -97,6 +97,12 @@ struct barid_session {
     barid_slice peer_name, helo, user;
     struct tls_facts *tls;
     uint32_t hidden; /* extensions that the `helo` verdict hides */
+    /* What they were before the greeting that is asked about: a refusal changes nothing. */
+    struct {
+        barid_slice helo;
+        bool esmtp;
+        uint32_t hidden;
+    } before;
 
     uint32_t commands, errors, idle_commands, transactions, auth_failures;
 

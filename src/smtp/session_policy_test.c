@@ -45,6 +45,22 @@ static void test_helo(void **state)
         "C: BDAT 6 LAST\nR: QUIT\\r\\n\nS: 502 Command not implemented\nC: QUIT\nS: 221 Bye\n");
 }
 
+/* A second one that is refused changes nothing: neither the name, nor what is offered, nor the
+ * transaction (RFC 5321 4.1.4). */
+static void test_second_helo_refused(void **state)
+{
+    (void)state;
+    check("V: helo#2 reject\n" GREETING EHLO
+          "C: MAIL FROM:<a@x.example>\nS: 250 2.1.0 Sender ok\n"
+          "C: HELO other\nS: 550 5.7.1 Host name refused\n"
+          "C: RCPT TO:<b@x.example>\nS: 250 2.1.5 Recipient ok\n"
+          "C: MAIL FROM:<a@x.example>\nS: 503 5.5.1 Bad sequence of commands: a transaction is "
+          "under way\n"
+          "C: HELO fourth\nS: 250 mx.example\n"
+          "C: RCPT TO:<b@x.example>\nS: 503 5.5.1 Bad sequence of commands: MAIL first\n"
+          "C: QUIT\nS: 221 2.0.0 Bye\n");
+}
+
 static void test_envelope(void **state)
 {
     (void)state;
@@ -249,6 +265,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_connect),
         cmocka_unit_test(test_helo),
+        cmocka_unit_test(test_second_helo_refused),
         cmocka_unit_test(test_envelope),
         cmocka_unit_test(test_verbs),
         cmocka_unit_test(test_message_refused),
