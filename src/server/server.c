@@ -133,13 +133,14 @@ static void on_drain_over(void *user)
 
 void server_stop(struct server *s, uint32_t drain_ms, void (*done)(void *user), void *user)
 {
+    uint64_t over = loop_now_ms(s->o.loop) + drain_ms; /* from before anybody can see it */
     s->stopping = true;
     s->stopped = done;
     s->stopped_user = user;
     server_unlisten(s, NULL);
     s->drain = timer_new(s->o.loop, on_drain_over, s);
     if (s->drain)
-        timer_set(s->drain, loop_now_ms(s->o.loop) + drain_ms);
+        timer_set(s->drain, over);
     stop_connections(s, !s->drain);
     end_stop(s);
 }
