@@ -5,6 +5,7 @@ for an answer on a socket. The deadlines only end a test that hangs.
 """
 
 import base64
+import glob
 import hashlib
 import hmac
 import http.client
@@ -374,7 +375,9 @@ class Barid:
 
     def connect(self, name="smtp", source=None):
         """source: the address that the client comes from, any of 127.0.0.0/8."""
-        return Raw(("::1" if name.endswith("6") else "127.0.0.1", self.port[name]), source=source)
+        c = Raw(("::1" if name.endswith("6") else "127.0.0.1", self.port[name]), source=source)
+        c.pid = self.process.pid
+        return c
 
 
 class UnixHttp(http.client.HTTPConnection):
@@ -392,6 +395,8 @@ class UnixHttp(http.client.HTTPConnection):
 
 
 class Raw:
+    pid = None  # of the daemon that was connected to
+
     def __init__(self, address, tls=None, source=None):
         family = socket.AF_UNIX if isinstance(address, str) else socket.AF_INET6 if ":" in address[0] else socket.AF_INET
         self.socket = socket.socket(family, socket.SOCK_STREAM)
@@ -466,9 +471,20 @@ class Raw:
         lines = self.reply()
         return lines[-1] if lines else ""
 
+    def at_rest(self):
+        """What a thread has read it works on until it sleeps again."""
+        for name in glob.glob("/proc/%d/task/*/stat" % self.pid) if self.pid else ():
+            try:
+                with open(name, encoding="ascii", errors="replace") as f:
+                    if f.read().rpartition(")")[2].split()[0] != "S":
+                        return False
+            except OSError:
+                pass  # a thread that ended
+        return True
+
     def settled(self):
-        """Until the daemon has read all that was sent: so a cut is a cut, and the clock may go on. Watches the receive queue of its
-        socket; only over 127.0.0.1."""
+        """Until the daemon has read all that was sent and is at rest: so a cut is a cut, and the clock may go on. Watches the
+        receive queue of its socket, then its threads; only over 127.0.0.1."""
         key, peer = "0100007F:%04X" % self.socket.getpeername()[1], ":%04X" % self.socket.getsockname()[1]
         end, missing = time.monotonic() + DEADLINE, 0
         while time.monotonic() < end:
@@ -476,7 +492,7 @@ class Raw:
                 for line in f:
                     word = line.split()
                     if word[1] == key and word[2].endswith(peer):
-                        if word[4].endswith(":00000000"):
+                        if word[4].endswith(":00000000") and self.at_rest():
                             return
                         break
                 else:

@@ -796,7 +796,7 @@ end
         c = self.opened()
         c.reply()
         c.send("EHLO wait.test\r\n")
-        self.probe()
+        c.settled()
         self.pass_time(21)
         self.shows("hook_ms", "a hook that waits for longer", c.reply()[-1], "451 4.3.0")
         c = self.opened()
