@@ -131,6 +131,15 @@ class Hostile(Tests):
         type(self).shifted += seconds
         self.daemon.shift_clock(type(self).shifted)
 
+    def out_of_time(self, seconds):
+        """Time passes until all are closed; a daemon that was behind with reading begins to wait later than we do."""
+        for _ in range(12):
+            self.pass_time(seconds)
+            self.probe()
+            if self.daemon.get("/v1/status")[1]["connections_open"] == 0:
+                return
+        self.until(lambda s: s["connections_open"] == 0, "they are closed")
+
     def opened(self, name="smtp", source=None):
         c = self.daemon.connect(name, source)
         self.addCleanup(c.close)
