@@ -44,6 +44,7 @@ struct control {
 
 struct job {
     struct request r;
+    struct control_options options; /* a copy: on the pool a request may outlive the control object */
     struct pool_job pool;
     struct list node;
     struct control *c; /* NULL = orphaned */
@@ -106,7 +107,8 @@ static void take_request(struct control *c, struct job *j, const char *url, cons
     struct request *r = &j->r;
 
     r->status = 200;
-    r->control = &c->o;
+    j->options = c->o;
+    r->control = &j->options;
     if (!request_allowed(c, j->connection)) {
         request_error(r, 403, "foreign", "requests of web pages, or for another host name, are not answered here");
         return;

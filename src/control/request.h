@@ -2,7 +2,7 @@
  * control/request.h: one request as routes see it, without the HTTP library.
  *
  * A route runs on the loop, or on a pool thread where it reads the spool (route.on_pool): then it may touch only the request,
- * and of the control object only what never changes (spool).
+ * whose options are its own, and the spool.
  */
 #ifndef CONTROL_REQUEST_H
 #define CONTROL_REQUEST_H
