@@ -18,6 +18,7 @@
 #define RECEIVED_US INT64_C(1795173699000000) /* Fri, 20 Nov 2026 11:21:39 +0000 */
 #define NOW_US      (RECEIVED_US + INT64_C(300000000))
 #define BOUNDARY    "=_barid_00000000000000ab"
+#define DELIMITER   "--" BOUNDARY
 #define SOURCE      "Message-ID: <m1@sender.test>\r\nSubject: hello\r\n"
 
 struct fixture {
@@ -412,17 +413,17 @@ static void test_long_texts(void **state)
 
 static barid_slice random_text(struct arena *arena, const struct rng *rng)
 {
-    static const char *const words[] = {"\r\n",        "\n",
-                                        "\r",          "\r\n\r\n",
-                                        "--" BOUNDARY, "<",
-                                        ">",           "%{reason}",
-                                        "=",           " ",
-                                        "\t",          "\0x",
-                                        "\x80",        "\xc3\xbc",
-                                        "550 5.1.1 ",  "X: y",
-                                        ":",           ";",
-                                        "\"",          "\\",
-                                        "a",           "bcdefghijklmnopqrstuvwxyz",
+    static const char *const words[] = {"\r\n",       "\n",
+                                        "\r",         "\r\n\r\n",
+                                        DELIMITER,    "<",
+                                        ">",          "%{reason}",
+                                        "=",          " ",
+                                        "\t",         "\0x",
+                                        "\x80",       "\xc3\xbc",
+                                        "550 5.1.1 ", "X: y",
+                                        ":",          ";",
+                                        "\"",         "\\",
+                                        "a",          "bcdefghijklmnopqrstuvwxyz",
                                         "\x7f"};
     char text[256];
     size_t n = 0;
