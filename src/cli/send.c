@@ -8,8 +8,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/mem.h"
-#include "base/rng.h"
 #include "base/slice.h"
 #include "delivery/dialogue.h"
 #include "io/loop.h"
