@@ -15,6 +15,8 @@ uint32_t crc32c(uint32_t crc, const void *p, size_t n);
 
 /* Well-formed UTF-8: no overlong forms, surrogates, or code points above U+10FFFF. */
 bool utf8_valid(barid_slice s);
+/* The code point at *at, which moves behind it. s must be well-formed. */
+uint32_t utf8_next(barid_slice s, size_t *at);
 bool ascii_only(barid_slice s);
 
 #endif

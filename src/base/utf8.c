@@ -79,3 +79,14 @@ bool utf8_valid(barid_slice s)
     }
     return true;
 }
+
+uint32_t utf8_next(barid_slice s, size_t *at)
+{
+    unsigned char c = (unsigned char)s.p[(*at)++];
+    unsigned more = c < 0x80 ? 0 : c < 0xe0 ? 1 : c < 0xf0 ? 2 : 3;
+    uint32_t point = more == 0 ? c : c & (0x3fu >> more);
+
+    while (more-- > 0)
+        point = point << 6 | ((unsigned char)s.p[(*at)++] & 0x3f);
+    return point;
+}

@@ -20,37 +20,21 @@ static void put_date(struct report_out *o, const char *name, int64_t us)
     report_put_str(o, "\r\n");
 }
 
-/* The code point at s, and how many octets it takes. */
-static uint32_t code_point(barid_slice s, size_t *n_r)
-{
-    uint8_t c = (uint8_t)s.p[0];
-    size_t n = c < 0x80 ? 1 : c < 0xe0 ? 2 : c < 0xf0 ? 3 : 4;
-    uint32_t point = n == 1 ? c : c & (0x7fu >> n);
-
-    for (size_t i = 1; i < n; i++)
-        point = point << 6 | ((uint8_t)s.p[i] & 0x3f);
-    *n_r = n;
-    return point;
-}
-
 /* RFC 6533 3: utf-8-addr-unitext where global, else utf-8-addr-xtext. is_encoded: the ASCII in it is, already. */
 static void put_utf8_address(struct report_out *o, barid_slice s, bool is_encoded, bool global)
 {
-    while (s.n > 0) {
-        size_t n;
-        uint32_t point = code_point(s, &n);
+    for (size_t at = 0, next = 0; at < s.n; at = next) {
+        uint32_t point = utf8_next(s, &next);
         char escape[16];
 
-        if (point > ' ' && point < 127 &&
-            (is_encoded || (point != '\\' && point != '+' && point != '='))) {
-            report_put(o, slice_head(s, 1));
-        } else if (point >= 128 && global) {
-            report_put(o, slice_head(s, n));
+        if ((point >= 128 && global) ||
+            (point > ' ' && point < 127 &&
+             (is_encoded || (point != '\\' && point != '+' && point != '=')))) {
+            report_put(o, slice_of(s.p + at, next - at));
         } else {
             snprintf(escape, sizeof(escape), "\\x{%X}", (unsigned)point);
             report_put_str(o, escape);
         }
-        s = slice_from(s, n);
     }
 }
 

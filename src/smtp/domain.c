@@ -17,18 +17,6 @@ static bool is_alnum(char c)
     return (c >= '0' && c <= '9') || ((c | 32) >= 'a' && (c | 32) <= 'z');
 }
 
-/* The code point at *at of well-formed UTF-8. */
-static uint32_t next_point(barid_slice s, size_t *at)
-{
-    unsigned char c = (unsigned char)s.p[(*at)++];
-    unsigned more = c < 0x80 ? 0 : c < 0xe0 ? 1 : c < 0xf0 ? 2 : 3;
-    uint32_t point = more == 0 ? c : c & (0x3fu >> more);
-
-    while (more-- > 0)
-        point = point << 6 | ((unsigned char)s.p[(*at)++] & 0x3f);
-    return point;
-}
-
 /*
  * Never part of a U-label (RFC 5892 2 lists none of them as PVALID): controls, spaces, marks
  * that turn the direction of text, and the other characters that look like a label separator.
@@ -119,7 +107,7 @@ static bool ulabel_valid(barid_slice label)
     if (label.n > BARID_DOMAIN_MAX || !utf8_valid(label))
         return false;
     for (size_t i = 0; i < label.n;) {
-        uint32_t c = next_point(label, &i);
+        uint32_t c = utf8_next(label, &i);
 
         if (c < 0x80 ? !is_alnum((char)c) && c != '-' : point_forbidden(c))
             return false;
