@@ -16,49 +16,7 @@
 #include <unistd.h>
 
 #include "base/testing.h"
-#include "spool/disk_testing.h"
-#include "spool/spool_open.h"
-#include "spool/spool_testing.h"
-
-#define START_US 1800000000000000
-#define SEGMENT  (64u << 10)
-
-static struct spool_log_options small(const struct disk *d)
-{
-    return (struct spool_log_options){
-        .dir = "spool",
-        .io = &d->io,
-        .segment_size = SEGMENT,
-        .clean_above = 2 * SEGMENT,
-        .spares_max = 3,
-        .soft_free = 1,
-        .hard_free = 1,
-    };
-}
-
-static struct spool *open_on(const struct disk *d)
-{
-    struct spool_log_options options = small(d);
-    struct spool *s = NULL;
-    struct err e = {0};
-
-    if (spool_log_open(&s, &options, &e) != 0)
-        fail_msg("open: %s", e.text);
-    return s;
-}
-
-static int erase(struct spool *s, uint64_t id)
-{
-    struct waiter w;
-    int rc;
-
-    waiter_init(&w);
-    rc = s->ops->erase(s, id, waiter_done, &w);
-    if (rc == 0)
-        rc = waiter_wait(&w);
-    waiter_deinit(&w);
-    return rc;
-}
+#include "spool/log_testing.h"
 
 /* --- failing disks and memory */
 
