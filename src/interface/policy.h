@@ -14,7 +14,9 @@
 
 #include "barid/event.h"
 #include "barid/verdict.h"
+#include "interface/transport.h"
 #include "message/mail.h"
+#include "message/report.h"
 
 struct policy;
 struct policy_session;
@@ -23,6 +25,51 @@ struct policy_credentials {
     enum barid_auth_mechanism mechanism;
     barid_slice authcid, authzid;
     barid_slice password; /* PLAIN, LOGIN; else empty */
+};
+
+/* route: where these recipients go. hops is the default at first (of the recipient's domain, the smart host, or what `send` named);
+ * ACCEPT with other hops there, in arena, replaces it. */
+struct policy_route {
+    const size_t *rcpts; /* in mail->rcpts */
+    size_t n_rcpts;
+    uint32_t attempts; /* before this one */
+    const struct hop *hops;
+    size_t n_hops; /* 1 to HOP_LIST_MAX */
+    bool pinned; /* out: not asked again at the next attempts of these recipients, which go to the same hops */
+    struct arena *arena;
+};
+
+/* relay: the connection that will be used; a handler changes *hop. */
+struct policy_relay {
+    struct hop *hop;
+    size_t n_rcpts;
+    uint32_t attempts;   /* before this one */
+    struct arena *arena; /* of what hop points to */
+};
+
+/* attempt: one that ended the same way for these recipients. */
+struct policy_attempt {
+    const size_t *rcpts;
+    size_t n_rcpts;
+    const struct hop *hop; /* NULL: a file was written */
+    const struct send_result *result;
+    uint32_t attempts; /* with this one */
+    int64_t next_us;   /* AGAIN: by the schedule; INT64_MAX = no more tries */
+    /* Out, with TEMPFAIL: not before again_us (0 = by the schedule); limited: not counted as an attempt. */
+    int64_t again_us;
+    bool again_limited;
+};
+
+/* failure, delay: the report that would be sent; a handler changes its fields of policy (message/report.h), slices in arena. ACCEPT: send
+ * it; DISCARD: do not; CONTINUE: as wanted says. */
+struct policy_report {
+    struct report *report;
+    barid_slice to;      /* address it is sent to: the sender; a handler of delay may change it */
+    bool wanted;         /* sent unless somebody says otherwise (RFC 3461 4.1; a delay only at the attempt that the configuration names) */
+    uint32_t attempts;   /* so far */
+    uint32_t tries_left; /* delay */
+    int64_t next_us;     /* delay */
+    struct arena *arena;
 };
 
 enum policy_outcome { POLICY_WAITING = 0, POLICY_ANSWERED = 1 };
@@ -37,6 +84,11 @@ struct policy_call {
     barid_slice data;           /* body chunk */
     const struct policy_credentials *credentials;
     enum barid_close_reason reason; /* disconnect */
+    /* What an event of scope DELIVERY is about: the one of its name (report: failure, delay). session is one without a client. */
+    struct policy_route *route;
+    struct policy_relay *relay;
+    struct policy_attempt *attempt;
+    struct policy_report *report;
     void (*done)(struct policy_call *call); /* called later, on the same loop, when policy_ask returned POLICY_WAITING */
     void *user;
 

@@ -32,10 +32,26 @@ struct spool;
 struct spool_put;
 
 enum spool_state { SPOOL_ACTIVE = 0, SPOOL_HELD, SPOOL_REMOVED, SPOOL_QUARANTINED };
-enum unit_status { UNIT_PENDING = 0, UNIT_DONE, UNIT_FAILED, UNIT_HELD };
+enum unit_status {
+    UNIT_PENDING = 0,
+    UNIT_DONE,
+    UNIT_FAILED, /* for good, and nobody is to be told (any more) */
+    UNIT_HELD,
+    UNIT_GIVEN_UP /* failed for good, its sender is still to be told: due and claimed like a pending one */
+};
 
 #define SPOOL_UNITS_MAX      20000
 #define SPOOL_UNIT_REPLY_MAX 512 /* octets of the last reply kept per unit; longer is cut */
+
+/*
+ * Groups: a unit that is sent to a next hop carries a number for it, so that what waits for one destination is known without reading
+ * records. The store does not know what it stands for.
+ */
+#define SPOOL_GROUP_NONE  0 /* not sent anywhere */
+#define SPOOL_GROUP_MIXED 1 /* of a message: its pending units have several */
+#define SPOOL_GROUP_FIRST 2
+
+#define UNIT_AHEAD_MAX 4 /* intervals that an operator may put in front of the schedule: a person's patience */
 
 /* State of one unit. */
 struct unit_state {
@@ -43,6 +59,9 @@ struct unit_state {
     int64_t due_us;       /* pending: not before; wall clock */
     uint32_t attempts;
     barid_slice reply;    /* last reply or error seen; empty = none */
+    uint32_t group;       /* NONE, or FIRST and above */
+    bool suspect;         /* an attempt was cut off when it may have delivered already (RFC 1047) */
+    uint32_t ahead_s[UNIT_AHEAD_MAX]; /* seconds until the next attempts, in order, before the schedule goes on; 0 = no more */
 };
 
 typedef void (*spool_done)(void *user, int err);
@@ -53,6 +72,7 @@ struct spool_message { /* what is known without reading the record */
     int64_t next_due_us;  /* earliest pending unit that nobody holds; INT64_MAX = none */
     uint64_t size;        /* header + blank line + body */
     uint32_t units;
+    uint32_t group;       /* of what is pending: NONE, one, or MIXED */
 };
 
 /* A message read back; freed by spool_loaded_free. */
@@ -68,6 +88,7 @@ struct spool_loaded {
 struct spool_claim {
     uint64_t id;
     uint64_t lease;        /* names this claim in update */
+    uint32_t group;        /* as in spool_message */
     uint32_t *units;       /* indexes, n_units of them; freed by the caller with free(3) */
     size_t n_units;
 };
@@ -125,6 +146,20 @@ struct spool_ops {
     /* Up to max claims of active messages due at now_us, earliest first: all units of a message that are due make one claim.
      * Leases end by update, release, or the process's end; holding or removing a message does not end them. BARID_EIO. */
     int (*claim)(struct spool *s, int64_t now_us, size_t max, struct spool_claim *claims, size_t *n_r);
+    /* The same, but each message that is due is asked about first, under the store's lock (choose must be quick and must not call the
+     * store): true, and it is claimed; false, and it is put aside: no claim offers it again, only claim_one, until its state or units are
+     * changed by an operator, its lease is released, or the process ends. aside_r: how many were put aside; n_r and aside_r 0: nothing is
+     * due. At most max together. */
+    int (*claim_some)(struct spool *s, int64_t now_us, size_t max, bool (*choose)(void *user, uint64_t id, uint32_t group), void *user,
+                      struct spool_claim *claims, size_t *n_r, size_t *aside_r);
+    /* The units of one message that are due, put aside or not. BARID_ENOTFOUND: gone, not active, or none is due and free. */
+    int (*claim_one)(struct spool *s, uint64_t id, int64_t now_us, struct spool_claim *claim_r);
+    /* As release, but the message is then put aside, and its group, until it is recorded otherwise, is this one: its next hop turned out
+     * to be another. */
+    void (*put_aside)(struct spool *s, uint64_t id, uint64_t lease, uint32_t group);
+    /* What is pending with that group and was attempted before is due from now on, whatever its due time says; not recorded, so a restart
+     * forgets it. May wait for the disk. n_r: messages. BARID_EIO, ENOMEM. */
+    int (*hasten)(struct spool *s, uint32_t group, size_t *n_r);
     /* Earliest due time of anything claimable; INT64_MAX = none. */
     int64_t (*next_due)(struct spool *s);
     /* Called (any thread) when something became claimable earlier than next_due last said. One watcher. */
@@ -161,6 +196,7 @@ struct spool_ops {
 
 struct spool {
     const struct spool_ops *ops;
+    uint8_t key[16]; /* random, made with the store and kept with it: keys the numbers of groups */
 };
 
 #endif
