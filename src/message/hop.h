@@ -9,6 +9,8 @@
  *   [mail.example.com]:587    that host itself, no MX
  *   [192.0.2.1]  [IPv6:2001:db8::1]:25    address literals
  *   lmtp:[host]:24  lmtp:unix:/run/lmtp   LMTP instead of SMTP ("smtp:" may be written, too); the port of LMTP is 24
+ *
+ * A list is next hops with white space between them, tried in order.
  */
 #ifndef MESSAGE_HOP_H
 #define MESSAGE_HOP_H
@@ -20,6 +22,7 @@
 
 #define HOP_TEXT_MAX 512 /* of one next hop: a domain, a port and a word; or a path of a unix socket */
 #define HOP_LIST_MAX 8   /* next hops in one list: each may cost a connect timeout */
+#define HOP_UNIX_PATH_MAX 107 /* octets: what struct sockaddr_un takes */
 
 enum hop_protocol { HOP_SMTP = 0, HOP_LMTP };
 enum hop_tls {
@@ -68,6 +71,8 @@ void hop_init(struct hop *hop);
 /* Sets where (name, unix_path, port, is_host, protocol) and leaves the rest alone; slices into arena. 0, BARID_ESYNTAX with *err in
  * words, BARID_ENOMEM. */
 int hop_parse(struct hop *hop, struct arena *arena, barid_slice text, struct err *err);
+/* The next one of a list, without white space; *rest moves behind it. false: there is none. */
+bool hop_list_next(barid_slice *rest, barid_slice *text_r);
 /* The canonical text of where, as hop_parse reads it, cut at HOP_TEXT_MAX; the length. */
 #define HOP_TEXT_SIZE (HOP_TEXT_MAX + 1)
 size_t hop_text(const struct hop *hop, char out[HOP_TEXT_SIZE]);
