@@ -143,11 +143,22 @@ static int take_host(struct hop *hop, struct arena *arena, barid_slice text, str
     return rc < 0 ? rc : 0;
 }
 
+/* Words before a colon: as names of domains one text could be read in two ways. */
+static bool is_word(barid_slice name)
+{
+    return slice_eq_nocase(name, BARID_S("smtp")) || slice_eq_nocase(name, BARID_S("lmtp")) ||
+           slice_eq_nocase(name, BARID_S("unix"));
+}
+
 static int take_domain(struct hop *hop, struct arena *arena, barid_slice text, struct err *err)
 {
     size_t colon = slice_find(text, ':');
     int rc;
 
+    if (is_word(slice_head(text, colon)))
+        return refuse(
+            err, text,
+            "smtp, lmtp and unix are no domains; a host of that name stands in brackets");
     if (!take_port(hop, slice_from(text, colon)))
         return refuse(err, text,
                       "a port is a number from 1 to 65535, and an address stands in brackets");
@@ -219,6 +230,35 @@ bool hop_list_next(barid_slice *rest, barid_slice *text_r)
     *text_r = slice_head(text, n);
     *rest = slice_from(text, n);
     return n > 0;
+}
+
+/* Appends the canonical text of one to the list in out; the new length. */
+static int list_add(char *out, size_t *n, struct arena *arena, barid_slice text,
+                    struct err *err)
+{
+    struct hop hop;
+    int rc = hop_parse(&hop, arena, text, err);
+
+    if (rc < 0)
+        return rc;
+    if (*n > 0)
+        out[(*n)++] = ' ';
+    *n += hop_text(&hop, out + *n);
+    return 0;
+}
+
+int hop_list_text(struct arena *arena, barid_slice list, barid_slice *text_r, struct err *err)
+{
+    char out[HOP_LIST_MAX * HOP_TEXT_SIZE];
+    barid_slice rest = list, text;
+    size_t n = 0;
+    int rc = 0;
+
+    for (size_t i = 0; rc == 0 && hop_list_next(&rest, &text); i++)
+        rc = i < HOP_LIST_MAX
+                 ? list_add(out, &n, arena, text, err)
+                 : err_set(err, BARID_ESYNTAX, "more than %d next hops", HOP_LIST_MAX);
+    return rc < 0 ? rc : arena_slice(arena, slice_of(out, n), text_r);
 }
 
 size_t hop_text(const struct hop *hop, char out[HOP_TEXT_SIZE])

@@ -73,11 +73,23 @@ void hop_init(struct hop *hop);
 int hop_parse(struct hop *hop, struct arena *arena, barid_slice text, struct err *err);
 /* The next one of a list, without white space; *rest moves behind it. false: there is none. */
 bool hop_list_next(barid_slice *rest, barid_slice *text_r);
+/* The list with every next hop in its canonical text and one space between; into arena. 0, BARID_ESYNTAX with *err in words (one is
+ * none, or more than HOP_LIST_MAX), BARID_ENOMEM. */
+int hop_list_text(struct arena *arena, barid_slice list, barid_slice *text_r, struct err *err);
 /* The canonical text of where, as hop_parse reads it, cut at HOP_TEXT_MAX; the length. */
 #define HOP_TEXT_SIZE (HOP_TEXT_MAX + 1)
 size_t hop_text(const struct hop *hop, char out[HOP_TEXT_SIZE]);
 /* Into arena, with what it points to. 0 or BARID_ENOMEM. */
 int hop_copy(struct hop *to, struct arena *arena, const struct hop *from);
+
+/* Where mail goes when nobody says otherwise: made of a configuration, read by server and queue. */
+struct routing {
+    struct hop base;               /* every next hop begins as this one */
+    const struct hop *relayhosts;  /* for every domain, tried in order; n_relayhosts 0 = the recipient's domain */
+    size_t n_relayhosts;           /* at most HOP_LIST_MAX */
+    const char *ca;                /* authorities for HOP_TLS_VERIFIED: file or directory; NULL = the system's */
+    uint32_t idle_ms;              /* connections are kept for another mail */
+};
 
 /* A name for the queue of mail that waits for this next hop: 32 bits of its text, keyed by the store's key so that nobody outside can
  * choose two that are the same. Never below SPOOL_GROUP_FIRST (interface/spool.h). */

@@ -95,7 +95,9 @@ static void test_refused(void **state)
         {"192.0.2.1", "neither a domain"},
         {"lmtp:24", "neither a domain"},
         {"example.com.", "neither a domain"},
-        {"smtp:smtp:example.com", "a port is a number"},
+        {"smtp:smtp:example.com", "are no domains"},
+        {"smtp:lmtp:48", "are no domains"},
+        {"smtp", "are no domains"},
         {"example.com:", "a port is a number"},
         {"example.com:0", "a port is a number"},
         {"example.com:65536", "a port is a number"},
@@ -174,6 +176,32 @@ static void test_list(void **state)
     assert_false(hop_list_next(&rest, &text));
     rest = BARID_S("");
     assert_false(hop_list_next(&rest, &text));
+}
+
+/* One text, and HOP_LIST_MAX. */
+static void test_list_text(void **state)
+{
+    static const char nine[] = "a b c d e f g h i";
+    struct arena arena;
+    barid_slice text;
+    struct err err;
+
+    (void)state;
+    arena_init(&arena, NULL, 0);
+    assert_int_equal(hop_list_text(&arena, BARID_S(" A.example:25\n[B.example] "), &text, &err),
+                     0);
+    assert_slice(text, "a.example [b.example]");
+    assert_int_equal(hop_list_text(&arena, BARID_S(" "), &text, &err), 0);
+    assert_slice(text, "");
+    assert_int_equal(hop_list_text(&arena, slice_of(nine, 2 * HOP_LIST_MAX - 1), &text, &err),
+                     0);
+    assert_int_equal(hop_list_text(&arena, slice_of(nine, 2 * HOP_LIST_MAX + 1), &text, &err),
+                     BARID_ESYNTAX);
+    assert_string_equal(err.text, "more than 8 next hops");
+    assert_int_equal(hop_list_text(&arena, BARID_S("a.example b_"), &text, &err),
+                     BARID_ESYNTAX);
+    assert_non_null(strstr(err.text, "\"b_\""));
+    arena_deinit(&arena);
 }
 
 static void test_defaults(void **state)
@@ -260,6 +288,8 @@ static int copy(const barid_mem *mem)
     }
     if (rc == 0)
         rc = hop_parse(&from, &a, BARID_S("[IPv6:::1]"), NULL);
+    if (rc == 0)
+        rc = hop_list_text(&a, BARID_S("a.example [192.0.2.1]"), &from.name, NULL);
     arena_deinit(&a);
     return rc;
 }
@@ -279,10 +309,10 @@ static void test_nomem(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_forms),    cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_limits),   cmocka_unit_test(test_list),
-        cmocka_unit_test(test_defaults), cmocka_unit_test(test_group),
-        cmocka_unit_test(test_nomem),
+        cmocka_unit_test(test_forms),     cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_limits),    cmocka_unit_test(test_list),
+        cmocka_unit_test(test_list_text), cmocka_unit_test(test_defaults),
+        cmocka_unit_test(test_group),     cmocka_unit_test(test_nomem),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
