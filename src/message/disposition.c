@@ -8,7 +8,8 @@
  * the policy alone.
  *
  * A row that an exclusion removed is no row: its recipient falls back to the mail:store rows,
- * and is undecided when nothing is left, rather than accepted and forgotten.
+ * and is undecided when nothing is left, rather than accepted and forgotten. Somebody elsewhere who
+ * has no row at all is sent to by default, if the relay check let the recipient in.
  */
 #include "message/disposition.h"
 
@@ -28,7 +29,7 @@
 
 struct entry {
     enum disposition_kind kind;
-    bool held;
+    bool held, pinned;
     barid_slice target;
     size_t rcpt; /* SIZE_MAX = none */
     size_t seq;
@@ -60,8 +61,8 @@ static int out_of_memory(struct evaluation *ev)
     return err_set(ev->err, BARID_ENOMEM, "out of memory");
 }
 
-static int add_entry(struct evaluation *ev, enum disposition_kind kind, const struct rcpt *rcpt,
-                     barid_slice target)
+static int add_entry(struct evaluation *ev, const struct disposition *row,
+                     const struct rcpt *rcpt, barid_slice target)
 {
     if (ev->n >= ENTRIES_MAX)
         return err_set(ev->err, BARID_ELIMIT, "more than %d deliveries for one mail",
@@ -75,7 +76,8 @@ static int add_entry(struct evaluation *ev, enum disposition_kind kind, const st
         ev->e = e;
         ev->cap = cap;
     }
-    ev->e[ev->n] = (struct entry){.kind = kind,
+    ev->e[ev->n] = (struct entry){.kind = row->kind,
+                                  .pinned = row->pinned,
                                   .held = rcpt != NULL && is_held(rcpt),
                                   .target = target,
                                   .rcpt = rcpt != NULL ? rcpt->index : SIZE_MAX,
@@ -84,7 +86,7 @@ static int add_entry(struct evaluation *ev, enum disposition_kind kind, const st
     return 0;
 }
 
-/* The target of a row for a recipient; an address to send to is taken as it is. */
+/* The target of a row for a recipient; next hops are taken as they are. */
 static int expand(struct evaluation *ev, enum disposition_kind kind, barid_slice text,
                   const struct rcpt *rcpt)
 {
@@ -124,7 +126,7 @@ static int serve(struct evaluation *ev, const struct disposition *row, const str
     rc = is_excluded(ev, row->kind, target, rcpt);
     if (rc != 0)
         return rc < 0 ? rc : 0;
-    rc = add_entry(ev, row->kind, rcpt, target);
+    rc = add_entry(ev, row, rcpt, target);
     if (rc == 0 && rcpt != NULL)
         ev->any[rcpt->index] = true;
     return rc < 0 ? rc : 1;
@@ -177,14 +179,31 @@ static int serve_rows(struct evaluation *ev)
     return rc < 0 ? rc : 0;
 }
 
+/* Somebody elsewhere without a row: sent. After all rows, as only then is known who has none. */
+static int serve_elsewhere(struct evaluation *ev)
+{
+    static const struct disposition row = {.kind = DISPOSITION_SEND};
+    bool may = mail_may_relay(ev->mail);
+    int rc = 0;
+
+    for (size_t i = 0; rc >= 0 && i < ev->mail->n_rcpts; i++) {
+        const struct rcpt *r = ev->mail->rcpts[i];
+
+        if (is_served(r) && !ev->any[i] && !r->is_local && (r->relayed || may))
+            rc = serve(ev, &row, r);
+    }
+    return rc < 0 ? rc : 0;
+}
+
 /* Held without a row: a unit of its own that keeps the mail until somebody decides. */
 static int serve_waiting(struct evaluation *ev)
 {
+    static const struct disposition none = {.kind = 0};
     int rc = 0;
 
     for (size_t i = 0; rc == 0 && i < ev->mail->n_rcpts; i++)
         if (is_held(ev->mail->rcpts[i]) && !ev->any[i])
-            rc = add_entry(ev, 0, ev->mail->rcpts[i], (barid_slice){NULL, 0});
+            rc = add_entry(ev, &none, ev->mail->rcpts[i], (barid_slice){NULL, 0});
     return rc;
 }
 
@@ -246,7 +265,7 @@ static void fill_unit(const struct evaluation *ev, const struct group *g, struct
 {
     const struct entry *e = &ev->e[g->first];
 
-    *u = (struct unit){.kind = e->kind, .target = e->target, .held = e->held};
+    *u = (struct unit){.kind = e->kind, .target = e->target, .pinned = e->pinned, .held = e->held};
     for (size_t i = 0; i < g->n; i++)
         /* Two rows that expand alike name a recipient twice: it is served once. */
         if (e[i].rcpt != SIZE_MAX && (u->n_rcpts == 0 || rcpts[u->n_rcpts - 1] != e[i].rcpt))
@@ -288,6 +307,8 @@ static int evaluate(struct evaluation *ev, struct unit **units_r, size_t *n_unit
     struct group *g;
     int rc = m->state != MAIL_DISCARDED ? serve_rows(ev) : 0;
 
+    if (rc == 0 && m->state != MAIL_DISCARDED)
+        rc = serve_elsewhere(ev);
     if (rc == 0 && m->state != MAIL_DISCARDED)
         rc = serve_waiting(ev);
     if (rc < 0)

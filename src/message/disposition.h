@@ -21,7 +21,8 @@ struct disposition {
     enum disposition_kind kind;
     enum disposition_scope scope;
     size_t rcpt_index;
-    barid_slice target; /* template as given; expanded at evaluation, per recipient served */
+    barid_slice target; /* template as given; expanded at evaluation, per recipient served. Of a send: next hops, message/hop.h */
+    bool pinned;        /* send: policy is not asked for another route at delivery */
 };
 
 /*
@@ -30,9 +31,12 @@ struct disposition {
  */
 struct unit {
     enum disposition_kind kind; /* 0 = none: a recipient that only waits (held) */
-    barid_slice target;         /* expanded */
+    /* Expanded. Of a send: next hops in canonical text with a space between; empty: by default, the relay hosts or else the domain
+     * of the recipient, of which there is exactly one. */
+    barid_slice target;
     size_t *rcpts;              /* indexes of the recipients served; NULL when n_rcpts is 0 */
     size_t n_rcpts;
+    bool pinned;                /* send: the route is not asked for again */
     bool held;                  /* every recipient served is held or quarantined (rcpt.verdict says which):
                                  * committed as UNIT_HELD, never claimed before somebody releases it */
 };

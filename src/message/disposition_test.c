@@ -18,9 +18,10 @@
  * A scenario is written as steps. Recipients are a@x, b@x, c@x; steps:
  *   "s0 T" store T for recipient 0; "S T" mail:store; "A T" archive;
  *   "x T" exclude stored T; "X T" exclude archived T;
- *   "> T" send for recipient 0;
+ *   "> T" mail:send, ">1 T" send for recipient 1, "P1 T" the same, pinned; "Y T" exclude sent T;
+ *   "e1 -" recipient 1 is elsewhere, "r1 -" and was let in, "a -" the client may relay;
  *   "v0 R" verdict of recipient 0: A R T D Q H P; "m D" the mail's state is discarded.
- * The result is one line per unit: kind initial, "!" when held, target, recipients; then the
+ * The result is one line per unit: kind initial (">" for send), "!" when held, "=" when pinned, target, recipients; then the
  * undecided.
  */
 struct scenario {
@@ -51,7 +52,20 @@ static int step(struct mail *m, const char *s)
     case 'A':
         return mail_add_row(m, DISPOSITION_ARCHIVE, DISPOSITION_MESSAGE, 0, target);
     case '>':
-        return mail_add_row(m, DISPOSITION_SEND, DISPOSITION_REST, 0, target);
+        return mail_add_row(m, DISPOSITION_SEND,
+                            s[1] != ' ' ? DISPOSITION_ONE : DISPOSITION_REST, rcpt, target);
+    case 'P':
+        return mail_add_pinned(m, DISPOSITION_ONE, rcpt, target);
+    case 'Y':
+        return mail_exclude(m, DISPOSITION_SEND, target);
+    case 'e':
+    case 'r':
+        m->rcpts[rcpt]->is_local = false;
+        m->rcpts[rcpt]->relayed = s[0] == 'r';
+        return 0;
+    case 'a':
+        m->relay_allowed = true;
+        return 0;
     case 'x':
         return mail_exclude(m, DISPOSITION_STORE, target);
     case 'X':
@@ -69,8 +83,11 @@ static void describe(struct buf *out, const struct unit *units, size_t n, const 
                      size_t n_rcpts)
 {
     for (size_t i = 0; i < n; i++) {
-        buf_fmt(out, "%c%s%.*s:", disposition_kind_name(units[i].kind)[0],
-                units[i].held ? "!" : " ", (int)units[i].target.n,
+        bool send = units[i].kind == DISPOSITION_SEND;
+
+        assert_true(!send || units[i].n_rcpts == 1);
+        buf_fmt(out, "%c%s%s%.*s:", send ? '>' : disposition_kind_name(units[i].kind)[0],
+                units[i].held ? "!" : " ", units[i].pinned ? "=" : "", (int)units[i].target.n,
                 units[i].target.n > 0 ? units[i].target.p : "");
         for (size_t k = 0; k < units[i].n_rcpts; k++)
             buf_fmt(out, "%zu", units[i].rcpts[k]);
@@ -133,7 +150,24 @@ static const struct scenario scenarios[] = {
     {{"s0 a", "v0 H", "v1 H", NULL}, "s!a:0\nn!:1\n?2\n"},
     /* sending: one unit each, target as given */
     {{"> [192.0.2.1]:25", NULL},
-     "s [192.0.2.1]:25:0\ns [192.0.2.1]:25:1\ns [192.0.2.1]:25:2\n"},
+     "> [192.0.2.1]:0\n> [192.0.2.1]:1\n> [192.0.2.1]:2\n"},
+    {{">0 A.example:25  [b.example]", ">0 a.example [B.example]:25", NULL},
+     "> a.example [b.example]:0\n?1\n?2\n"},
+    {{">0 a", ">0 b", "s0 a", NULL}, "> a:0\n> b:0\ns a:0\n?1\n?2\n"},
+    {{">0 ", "P1 a", ">2 a", NULL}, "> :0\n> =a:1\n> a:2\n"},
+    {{">1 a", "P1 A", NULL}, "> =a:1\n?0\n?2\n"},
+    {{"P1 a", ">1 a", "> all", NULL}, "> =a:1\n> all:0\n> all:2\n"},
+    {{">0 a", ">0 b", "Y A:25", NULL}, "> b:0\n?1\n?2\n"},
+    {{">0 a", "Y a", "v0 H", "> r", NULL}, ">!r:0\n> r:1\n> r:2\n"},
+    /* elsewhere: sent by default, if it was let in */
+    {{"r1 -", "S all", NULL}, "s all:012\n"},
+    {{"r1 -", "s0 all", NULL}, "s all:0\n> :1\n?2\n"},
+    {{"e1 -", "s0 all", NULL}, "s all:0\n?1\n?2\n"},
+    {{"e1 -", "s0 all", "a -", NULL}, "s all:0\n> :1\n?2\n"},
+    {{"r1 -", "s1 all", NULL}, "s all:1\n?0\n?2\n"},
+    {{"r0 -", "r1 -", "r2 -", "v0 R", "v1 D", "v2 H", NULL}, ">!:2\n"},
+    {{"r0 -", "r1 -", "r2 -", "m D", NULL}, ""},
+    {{"r1 -", "Y ", "s0 a", NULL}, "s a:0\n?1\n?2\n"},
 };
 
 static void run(const struct scenario *sc, const barid_mem *mem, bool expect)

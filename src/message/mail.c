@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/slice.h"
+#include "message/hop.h"
 #include "message/template.h"
 
 #define MAIL_FIRST 8 /* slots of a first array: most mails have a few recipients and rows */
@@ -94,6 +95,12 @@ int mail_set_params(struct mail *m, const barid_mail_params *params)
     return rc;
 }
 
+bool mail_may_relay(const struct mail *m)
+{
+    return m->relay_allowed ||
+           (m->session != NULL && (m->session->trusted || m->session->user.n > 0));
+}
+
 int mail_add_rcpt(struct mail *m, const struct mailbox *box, barid_slice original,
                   struct rcpt **rcpt_r)
 {
@@ -116,11 +123,14 @@ int mail_add_rcpt(struct mail *m, const struct mailbox *box, barid_slice origina
     return 0;
 }
 
-/* What a target of that kind must look like; an address to send to is no template. */
-static int check_target(enum disposition_kind kind, barid_slice target)
+/* A target of that kind as it is kept: next hops in one spelling, so that the same are one row; what is no template is refused. Copied
+ * only where it changes. */
+static int take_target(struct mail *m, enum disposition_kind kind, barid_slice target,
+                       barid_slice *target_r)
 {
+    *target_r = target;
     if (kind == DISPOSITION_SEND)
-        return 0;
+        return hop_list_text(m->arena, target, target_r, NULL);
     return template_check(target, kind != DISPOSITION_ARCHIVE, NULL);
 }
 
@@ -141,46 +151,65 @@ static bool same_row(const struct disposition *a, const struct disposition *b)
            slice_eq(a->target, b->target);
 }
 
-int mail_add_row(struct mail *m, enum disposition_kind kind, enum disposition_scope scope,
-                 size_t rcpt_index, barid_slice target)
+static int add_row(struct mail *m, struct disposition row)
 {
-    struct disposition row = {
-        .kind = kind, .scope = scope, .rcpt_index = rcpt_index, .target = target};
     void *array = m->rows;
     int rc;
 
-    if (!scope_ok(m, kind, scope, rcpt_index))
+    if (!scope_ok(m, row.kind, row.scope, row.rcpt_index))
         return BARID_EINVALID;
-    rc = check_target(kind, target);
+    rc = take_target(m, row.kind, row.target, &row.target);
     if (rc < 0)
         return rc;
-    for (size_t i = 0; i < m->n_rows; i++)
-        if (same_row(&m->rows[i], &row))
+    for (size_t i = 0; i < m->n_rows; i++) {
+        if (same_row(&m->rows[i], &row)) {
+            m->rows[i].pinned = m->rows[i].pinned || row.pinned;
             return 0;
+        }
+    }
     rc = grow(m->arena, &array, m->n_rows, &m->cap_rows, sizeof(row), MAIL_ROWS_MAX);
     m->rows = array;
     if (rc == 0)
-        rc = arena_slice(m->arena, target, &row.target);
+        rc = arena_slice(m->arena, row.target, &row.target);
     if (rc == 0)
         m->rows[m->n_rows++] = row;
     return rc;
 }
 
+int mail_add_row(struct mail *m, enum disposition_kind kind, enum disposition_scope scope,
+                 size_t rcpt_index, barid_slice target)
+{
+    return add_row(m, (struct disposition){.kind = kind,
+                                           .scope = scope,
+                                           .rcpt_index = rcpt_index,
+                                           .target = target});
+}
+
+int mail_add_pinned(struct mail *m, enum disposition_scope scope, size_t rcpt_index,
+                    barid_slice target)
+{
+    return add_row(m, (struct disposition){.kind = DISPOSITION_SEND,
+                                           .scope = scope,
+                                           .rcpt_index = rcpt_index,
+                                           .target = target,
+                                           .pinned = true});
+}
+
 int mail_exclude(struct mail *m, enum disposition_kind kind, barid_slice target)
 {
-    struct exclusion ex = {.kind = kind, .target = target};
+    struct exclusion ex = {.kind = kind};
     void *array = m->excluded;
-    int rc = check_target(kind, target);
+    int rc = take_target(m, kind, target, &ex.target);
 
     if (rc < 0)
         return rc;
     for (size_t i = 0; i < m->n_excluded; i++)
-        if (m->excluded[i].kind == kind && slice_eq(m->excluded[i].target, target))
+        if (m->excluded[i].kind == kind && slice_eq(m->excluded[i].target, ex.target))
             return 0;
     rc = grow(m->arena, &array, m->n_excluded, &m->cap_excluded, sizeof(ex), MAIL_EXCLUDED_MAX);
     m->excluded = array;
     if (rc == 0)
-        rc = arena_slice(m->arena, target, &ex.target);
+        rc = arena_slice(m->arena, ex.target, &ex.target);
     if (rc == 0)
         m->excluded[m->n_excluded++] = ex;
     return rc;

@@ -38,6 +38,7 @@ struct rcpt {
     struct mailbox box;       /* after aliases and policy's edits: where it goes */
     barid_slice original;     /* forward-path as the client gave it, without <>: Original-Recipient */
     bool is_local;            /* the domain is ours */
+    bool relayed;             /* it is not, and the relay check let it in: sent by default where no row serves it */
     bool alias_of_previous;   /* expanded from the same RCPT command as the one before: no reply of its own */
     unsigned notify;          /* RFC 3461 */
     barid_slice orcpt;
@@ -54,6 +55,15 @@ struct body_ops {
     /* Replace the whole body (before commit only). 0 or a barid_err. */
     int (*replace)(void *user, barid_slice body);
     void *user;
+};
+
+/* A schedule of its own: what is 0 is the configuration's. */
+struct mail_retry {
+    bool set;
+    uint32_t first_s, max_s;
+    unsigned tries;
+    bool notice_set; /* notice may be 0: no delay notice */
+    unsigned notice; /* a delay notice after that many failures */
 };
 
 struct mail {
@@ -84,6 +94,7 @@ struct mail {
     enum mail_state { MAIL_ACTIVE = 0, MAIL_HELD, MAIL_REMOVED, MAIL_QUARANTINED, MAIL_DISCARDED } state;
     barid_slice state_reason;      /* why it is held, quarantined or discarded */
     int64_t delay_until_us;        /* first attempt not before; 0 = now */
+    struct mail_retry retry;       /* of its own */
     bool relay_allowed;            /* policy let it relay: the only way past the relay check */
     bool frozen;                   /* header, body and envelope are stored: edits have no effect any more */
     bool decided;                  /* so are the dispositions */
@@ -109,16 +120,21 @@ int mailbox_from_text(struct mailbox *box, struct arena *arena, barid_slice text
 /* Same mailbox: domains without case, local parts exactly (postmaster without case). */
 bool mailbox_same(const struct mailbox *a, const struct mailbox *b);
 
+/* The client may send to others: it authenticated or is trusted, or policy said so. */
+bool mail_may_relay(const struct mail *m);
+
 #define MAIL_RCPTS_MAX 10000 /* after alias expansion: bounds what one message can fan out to */
 int mail_add_rcpt(struct mail *m, const struct mailbox *box, barid_slice original, struct rcpt **rcpt_r);
 
 #define MAIL_ROWS_MAX 20000
 /*
- * store: scope ONE or REST; archive: MESSAGE. A target named twice is one row. target is copied. 0, ENOMEM, ELIMIT,
+ * store, send: scope ONE or REST; archive: MESSAGE. A target named twice is one row. target is copied. 0, ENOMEM, ELIMIT,
  * BARID_EINVALID (a scope that the kind has not, no such recipient), BARID_ESYNTAX (not a template, or an archive
- * target that names a recipient; template_check says what).
+ * target that names a recipient, or of a send no next hop: template_check and hop_list_text say what).
  */
 int mail_add_row(struct mail *m, enum disposition_kind kind, enum disposition_scope scope, size_t rcpt_index, barid_slice target);
+/* The same for a send that policy is not asked about again (pinned). Named with it and without it, it is pinned. */
+int mail_add_pinned(struct mail *m, enum disposition_scope scope, size_t rcpt_index, barid_slice target);
 #define MAIL_EXCLUDED_MAX 256 /* each is compared with each delivery */
 /* Removes a target whatever the order of calls; a template is expanded per recipient like a row's. As mail_add_row. */
 int mail_exclude(struct mail *m, enum disposition_kind kind, barid_slice target);
@@ -133,7 +149,8 @@ bool mail_rcpt_has_row(const struct mail *m, size_t i);
  *
  *   rejected, tempfailed, pending   served by nothing
  *   discarded                       served by nothing, never undecided
- *   accepted                        its units; undecided_r[i] when no row is left for it
+ *   accepted                        its units; undecided_r[i] when no row is left for it. One that is not local and may be
+ *                                   relayed is never undecided for want of a row: it is sent, target ""
  *   held, quarantined               its units, with held set; where it has none, a unit of kind 0, held, so that the mail
  *                                   stays until somebody decides. Held and free recipients never share a unit.
  *

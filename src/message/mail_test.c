@@ -248,6 +248,51 @@ static void test_limits(void **state)
     arena_deinit(&arena);
 }
 
+static void test_may_relay(void **state)
+{
+    struct session_facts facts = {.id = "s"};
+    struct arena arena;
+    struct mail m;
+
+    (void)state;
+    arena_init(&arena, NULL, 0);
+    assert_int_equal(mail_init(&m, &arena, NULL, 0), 0);
+    assert_false(mail_may_relay(&m));
+    m.relay_allowed = true;
+    assert_true(mail_may_relay(&m));
+    m.relay_allowed = false;
+    m.session = &facts;
+    assert_false(mail_may_relay(&m));
+    facts.trusted = true;
+    assert_true(mail_may_relay(&m));
+    facts.trusted = false;
+    facts.user = BARID_S("anna");
+    assert_true(mail_may_relay(&m));
+    arena_deinit(&arena);
+}
+
+static void test_send_rows(void **state)
+{
+    struct arena arena;
+    struct mail m;
+
+    (void)state;
+    arena_init(&arena, NULL, 0);
+    assert_int_equal(mail_init(&m, &arena, NULL, 0), 0);
+    assert_non_null(test_rcpt(&m, "a@b"));
+    assert_int_equal(mail_add_row(&m, DISPOSITION_SEND, DISPOSITION_ONE, 0, BARID_S("a b_")), BARID_ESYNTAX);
+    assert_int_equal(mail_add_row(&m, DISPOSITION_SEND, DISPOSITION_ONE, 0, BARID_S("a b c d e f g h i")), BARID_ESYNTAX);
+    assert_int_equal(mail_add_pinned(&m, DISPOSITION_MESSAGE, 0, BARID_S("a")), BARID_EINVALID);
+    assert_int_equal(mail_add_pinned(&m, DISPOSITION_ONE, 1, BARID_S("a")), BARID_EINVALID);
+    assert_int_equal(mail_exclude(&m, DISPOSITION_SEND, BARID_S("192.0.2.1")), BARID_ESYNTAX);
+    assert_int_equal(m.n_rows + m.n_excluded, 0);
+    assert_int_equal(mail_add_row(&m, DISPOSITION_SEND, DISPOSITION_REST, 0, BARID_S("A:25  [B]:25")), 0);
+    assert_int_equal(mail_add_pinned(&m, DISPOSITION_REST, 0, BARID_S("a [b]")), 0);
+    assert_int_equal(m.n_rows, 1);
+    assert_true(m.rows[0].pinned && test_slice_is(m.rows[0].target, "a [b]"));
+    arena_deinit(&arena);
+}
+
 static void scenario(const barid_mem *mem)
 {
     barid_mail_params params = {.envid = BARID_S("QQ314159"), .auth = BARID_S("<>")};
@@ -269,6 +314,7 @@ static void scenario(const barid_mem *mem)
                              BARID_S("%{domain}/%{user}"));
         }
         mail_exclude(&m, DISPOSITION_STORE, BARID_S("x/y"));
+        mail_exclude(&m, DISPOSITION_SEND, BARID_S("A.example"));
     }
     arena_deinit(&arena);
 }
@@ -289,6 +335,7 @@ int main(void)
         cmocka_unit_test(test_same),      cmocka_unit_test(test_ids),
         cmocka_unit_test(test_names),     cmocka_unit_test(test_header_in),
         cmocka_unit_test(test_rows),      cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_may_relay), cmocka_unit_test(test_send_rows),
         cmocka_unit_test(test_no_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

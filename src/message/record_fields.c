@@ -162,6 +162,7 @@ static const struct record_field rcpt_rows[] = {
     UINT(7, struct rcpt, verdict, RCPT_HELD),
     TEXT(8, struct rcpt, reply),
     LIST(9, offsetof(struct rcpt, vars), put_vars, get_var),
+    FLAG(10, struct rcpt, relayed),
 };
 TABLE(rcpt_fields, rcpt_rows);
 
@@ -200,6 +201,7 @@ static const struct record_field unit_rows[] = {
     TEXT(2, struct unit_text, unit.target),
     FLAG(3, struct unit_text, unit.held),
     TEXT(4, struct unit_text, rcpts),
+    FLAG(5, struct unit_text, unit.pinned),
 };
 TABLE(unit_fields, unit_rows);
 
@@ -280,6 +282,16 @@ static int get_unit(struct arena *arena, barid_slice value, void *list)
     return rc;
 }
 
+static const struct record_field retry_rows[] = {
+    FLAG(1, struct mail_retry, set),
+    UINT(2, struct mail_retry, first_s, UINT32_MAX),
+    UINT(3, struct mail_retry, max_s, UINT32_MAX),
+    UINT(4, struct mail_retry, tries, UINT32_MAX),
+    FLAG(5, struct mail_retry, notice_set),
+    UINT(6, struct mail_retry, notice, UINT32_MAX),
+};
+TABLE(retry_fields, retry_rows);
+
 /* --- the record --------------------------------------------------------------------------- */
 
 static const struct record_field root_rows[] = {
@@ -302,6 +314,7 @@ static const struct record_field root_rows[] = {
     FLAG(17, struct record_root, mail.has_blank_line),
     UINT(18, struct record_root, mail.body_size, UINT64_MAX),
     UINT(19, struct record_root, mail.hops, UINT32_MAX),
+    GROUP(20, struct record_root, mail.retry, retry_fields),
 };
 const struct record_fields record_root_fields = {root_rows,
                                                  sizeof(root_rows) / sizeof(*root_rows)};

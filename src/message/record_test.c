@@ -86,11 +86,16 @@ static int fill(struct mail *m, struct arena *arena, struct session_facts *f)
     m->rcpts[2]->verdict = RCPT_HELD;
     m->rcpts[2]->reply = BARID_S("550 5.1.1 no");
     m->rcpts[2]->is_local = false;
+    m->rcpts[2]->relayed = true;
+    m->retry = (struct mail_retry){
+        .set = true, .first_s = 60, .max_s = 3600, .tries = 5, .notice_set = true, .notice = 2};
     explain_add(&m->explain,
                 &(struct explain_entry){.event = BARID_EVENT_RCPT, .text = BARID_S("why")});
     rc = set_vars(m);
     if (rc == 0)
         rc = mail_add_row(m, DISPOSITION_STORE, DISPOSITION_REST, 0, BARID_S("%{domain}"));
+    if (rc == 0)
+        rc = mail_add_pinned(m, DISPOSITION_ONE, 0, BARID_S("[mail.example.net]:587"));
     return rc == 0
                ? mail_add_row(m, DISPOSITION_ARCHIVE, DISPOSITION_MESSAGE, 0, BARID_S("all"))
                : rc;
@@ -159,6 +164,7 @@ static void assert_same_rcpts(const struct mail *a, const struct mail *b)
         assert_same_box(&x->box, &y->box);
         assert_true(slice_eq(x->original, y->original));
         assert_int_equal(x->is_local, y->is_local);
+        assert_int_equal(x->relayed, y->relayed);
         assert_int_equal(x->alias_of_previous, y->alias_of_previous);
         assert_int_equal(x->notify, y->notify);
         assert_true(slice_eq(x->orcpt, y->orcpt));
@@ -187,6 +193,12 @@ static void assert_same_mail(const struct mail *a, const struct mail *b)
     assert_true(slice_eq(a->state_reason, b->state_reason));
     assert_true(a->delay_until_us == b->delay_until_us);
     assert_int_equal(a->relay_allowed, b->relay_allowed);
+    assert_int_equal(a->retry.set, b->retry.set);
+    assert_int_equal(a->retry.first_s, b->retry.first_s);
+    assert_int_equal(a->retry.max_s, b->retry.max_s);
+    assert_int_equal(a->retry.tries, b->retry.tries);
+    assert_int_equal(a->retry.notice_set, b->retry.notice_set);
+    assert_int_equal(a->retry.notice, b->retry.notice);
     assert_true(a->policy_version == b->policy_version);
     assert_true(a->body_size == b->body_size);
     assert_int_equal(a->hops, b->hops);
@@ -205,6 +217,7 @@ static void assert_same_units(const struct unit *a, const struct unit *b, size_t
         assert_int_equal(a[i].kind, b[i].kind);
         assert_true(slice_eq(a[i].target, b[i].target));
         assert_int_equal(a[i].held, b[i].held);
+        assert_int_equal(a[i].pinned, b[i].pinned);
         assert_int_equal(a[i].n_rcpts, b[i].n_rcpts);
         if (a[i].n_rcpts > 0)
             assert_memory_equal(a[i].rcpts, b[i].rcpts, a[i].n_rcpts * sizeof(size_t));
@@ -250,7 +263,8 @@ static void test_round_trip(void **state)
 
     (void)state;
     assert_int_equal(make(&k, NULL), 0);
-    assert_int_equal(k.n_units, 3);
+    assert_int_equal(k.n_units, 4);
+    assert_true(k.units[0].pinned);
     arena_init(&arena, NULL, 0);
     assert_int_equal(
         record_decode(&back, &arena, buf_slice(&k.out), BARID_S(HEADER), &units, &n), 0);
