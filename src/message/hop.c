@@ -307,3 +307,20 @@ uint32_t hop_group(const struct hop *hop, const uint8_t key[16])
     folded = (uint32_t)(hash ^ hash >> 32);
     return folded < GROUP_FIRST ? folded + GROUP_FIRST : folded;
 }
+
+int routing_first(const struct routing *routing, struct arena *arena, barid_slice target,
+                  barid_slice domain, struct hop *hop_r, struct err *err)
+{
+    barid_slice text;
+
+    if (routing != NULL)
+        *hop_r = routing->base;
+    else
+        hop_init(hop_r);
+    if (hop_list_next(&target, &text))
+        return hop_parse(hop_r, arena, text, err);
+    if (routing == NULL || routing->n_relayhosts == 0)
+        return hop_parse(hop_r, arena, domain, err);
+    *hop_r = routing->relayhosts[0];
+    return 0;
+}

@@ -91,6 +91,11 @@ struct routing {
     uint32_t idle_ms;              /* connections are kept for another mail */
 };
 
+/* Where a unit that sends is tried first: the first of its target, else of the relay hosts, else the domain of its recipient (an address
+ * literal in brackets). hop_r is base with that place. 0, BARID_ESYNTAX (the domain can be none), BARID_ENOMEM. routing may be NULL. */
+int routing_first(const struct routing *routing, struct arena *arena, barid_slice target, barid_slice domain, struct hop *hop_r,
+                  struct err *err);
+
 /* A name for the queue of mail that waits for this next hop: 32 bits of its text, keyed by the store's key so that nobody outside can
  * choose two that are the same. Never below SPOOL_GROUP_FIRST (interface/spool.h). */
 uint32_t hop_group(const struct hop *hop, const uint8_t key[16]);

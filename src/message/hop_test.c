@@ -259,6 +259,43 @@ static void test_group(void **state)
     arena_deinit(&arena);
 }
 
+static void assert_first(struct arena *arena, const struct routing *r, barid_slice target,
+                         const char *want)
+{
+    char text[HOP_TEXT_SIZE];
+    struct hop hop;
+
+    assert_int_equal(routing_first(r, arena, target, BARID_S("[ipv6:2001:DB8::1]"), &hop, NULL),
+                     0);
+    hop_text(&hop, text);
+    assert_string_equal(text, want);
+    assert_int_equal(hop.max_mails, r != NULL ? 7 : 100);
+}
+
+/* Target, then relay hosts, then the recipient's domain. */
+static void test_first(void **state)
+{
+    struct hop relay[2], hop;
+    struct routing r = {.relayhosts = relay};
+    struct arena arena;
+
+    (void)state;
+    arena_init(&arena, NULL, 0);
+    hop_init(&r.base);
+    r.base.max_mails = 7;
+    relay[0] = relay[1] = r.base;
+    assert_int_equal(hop_parse(&relay[0], &arena, BARID_S("[smart.example]"), NULL), 0);
+    assert_first(&arena, &r, BARID_S("b.example:26 c.example"), "b.example:26");
+    assert_first(&arena, &r, BARID_S(""), "[IPv6:2001:db8::1]");
+    r.n_relayhosts = 2;
+    assert_first(&arena, &r, BARID_S(""), "[smart.example]");
+    assert_first(&arena, &r, BARID_S("b.example"), "b.example");
+    assert_first(&arena, NULL, BARID_S(""), "[IPv6:2001:db8::1]");
+    assert_int_equal(routing_first(NULL, &arena, BARID_S(""), BARID_S("1.2.3.4"), &hop, NULL),
+                     BARID_ESYNTAX);
+    arena_deinit(&arena);
+}
+
 static int copy(const barid_mem *mem)
 {
     struct arena a, b;
@@ -312,7 +349,8 @@ int main(void)
         cmocka_unit_test(test_forms),     cmocka_unit_test(test_refused),
         cmocka_unit_test(test_limits),    cmocka_unit_test(test_list),
         cmocka_unit_test(test_list_text), cmocka_unit_test(test_defaults),
-        cmocka_unit_test(test_group),     cmocka_unit_test(test_nomem),
+        cmocka_unit_test(test_group),     cmocka_unit_test(test_first),
+        cmocka_unit_test(test_nomem),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -47,7 +47,7 @@ static void read_hide(struct declare *d, const struct key *key, void *base)
     static const char *const names[] = {
         "PIPELINING", "SIZE",       "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES",
         "CHUNKING",   "BINARYMIME", "LIMITS",   "PRDR",     "HELP",
-        NULL};
+        "DSN",        NULL};
     static const uint32_t bits[] = {BARID_EXT_PIPELINING,
                                     BARID_EXT_SIZE,
                                     BARID_EXT_8BITMIME,
@@ -57,7 +57,8 @@ static void read_hide(struct declare *d, const struct key *key, void *base)
                                     BARID_EXT_BINARYMIME,
                                     BARID_EXT_LIMITS,
                                     BARID_EXT_PRDR,
-                                    BARID_EXT_HELP};
+                                    BARID_EXT_HELP,
+                                    BARID_EXT_DSN};
     struct reading *r = base;
     size_t n;
     const char **v = declare_strings(d, key->name, &n);
@@ -263,7 +264,7 @@ void declare_listen(struct declare *d)
     const char **v;
 
     r.entry.mode = 0660;
-    r.entry.extensions = BARID_EXT_DEFAULT;
+    r.entry.extensions = BARID_EXT_DEFAULT | BARID_EXT_DSN;
     if (lua_istable(L, -1))
         declare_keys(d, keys, &r, true);
     by_protocol(&r);

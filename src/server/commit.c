@@ -90,28 +90,57 @@ int transaction_keep_refused(struct transaction *tx)
         if (!is_refused(m->rcpts[i]) || heard[i])
             continue;
         index[i] = i;
-        all[tx->n_units++] = (struct unit){.rcpts = &index[i],
-                                           .n_rcpts = 1,
-                                           .held = m->rcpts[i]->verdict == RCPT_REJECTED};
+        all[tx->n_units++] = (struct unit){.rcpts = &index[i], .n_rcpts = 1};
     }
     tx->units = all;
     return 0;
 }
 
-static struct unit_state *initial_states(struct transaction *tx)
+/* What waits for the same place has the same number. A domain that can be no place has none: the
+ * queue says so at the first attempt. 0 or BARID_ENOMEM. */
+static int set_group(struct transaction *tx, const struct unit *u, uint32_t *group_r)
+{
+    struct hop hop;
+    *group_r = SPOOL_GROUP_NONE;
+    if (u->kind != DISPOSITION_SEND)
+        return 0;
+    int rc = routing_first(tx->c->version->routing, &tx->arena, u->target,
+                           tx->mail.rcpts[u->rcpts[0]]->box.domain, &hop, NULL);
+    if (rc == 0)
+        *group_r = hop_group(&hop, tx->c->server->o.spool->key);
+    return rc == BARID_ENOMEM ? rc : 0;
+}
+
+/* What no unit of work is left for: the recipient was put off, or refused. */
+static void set_refused(const struct transaction *tx, const struct rcpt *r,
+                        struct unit_state *state)
+{
+    if (r->verdict == RCPT_REJECTED) {
+        state->status = UNIT_GIVEN_UP;
+        state->due_us = tx->mail.received_us; /* its sender is told at once, whatever is delayed */
+    } else { /* not asked again at once */
+        state->due_us += (int64_t)tx->c->version->config->retry.first_s * 1000000;
+    }
+}
+
+static int set_state(struct transaction *tx, const struct unit *u, struct unit_state *state)
 {
     const struct mail *m = &tx->mail;
+    state->status = u->held ? UNIT_HELD : UNIT_PENDING;
+    state->due_us = m->delay_until_us > m->received_us ? m->delay_until_us : m->received_us;
+    if (u->n_rcpts == 1)
+        state->reply = m->rcpts[u->rcpts[0]]->reply;
+    if ((unsigned)u->kind == 0 && !u->held)
+        set_refused(tx, m->rcpts[u->rcpts[0]], state);
+    return set_group(tx, u, &state->group);
+}
+
+static struct unit_state *initial_states(struct transaction *tx)
+{
     struct unit_state *states = arena_alloc(&tx->arena, tx->n_units * sizeof *states);
-    for (size_t i = 0; states && i < tx->n_units; i++) {
-        const struct unit *u = &tx->units[i];
-        states[i].status = u->held ? UNIT_HELD : UNIT_PENDING;
-        states[i].due_us =
-            m->delay_until_us > m->received_us ? m->delay_until_us : m->received_us;
-        if (u->n_rcpts == 1)
-            states[i].reply = m->rcpts[u->rcpts[0]]->reply;
-        if ((unsigned)u->kind == 0 && !u->held) /* put off: not asked again at once */
-            states[i].due_us += (int64_t)tx->c->version->config->retry.first_s * 1000000;
-    }
+    for (size_t i = 0; states && i < tx->n_units; i++)
+        if (set_state(tx, &tx->units[i], &states[i]) < 0)
+            return NULL;
     return states;
 }
 

@@ -48,8 +48,8 @@ static void test_lmtp_mixed(void **state)
     stop(f);
 }
 
-/* Plain SMTP: the client hears 250; a refused recipient is kept visible, one that was put off
- * is asked about again. */
+/* Plain SMTP: the client hears 250; a refused recipient is given up, so that the sender is told,
+ * one that was put off is asked about again. */
 static void test_smtp_mixed(void **state)
 {
     (void)state;
@@ -67,7 +67,7 @@ static void test_smtp_mixed(void **state)
         load_only(f, &l);
         assert_int_equal(l.n_units, 2);
         assert_int_equal(l.units[0].status, UNIT_PENDING);
-        assert_int_equal(l.units[1].status, put_off ? UNIT_PENDING : UNIT_HELD);
+        assert_int_equal(l.units[1].status, put_off ? UNIT_PENDING : UNIT_GIVEN_UP);
         if (put_off)
             assert_int_equal(l.units[1].due_us - l.units[0].due_us,
                              (int64_t)f->config->retry.first_s * 1000000);
@@ -95,7 +95,7 @@ static void test_smtp_discarded_and_refused(void **state)
     assert_int_equal(spooled(f, SPOOL_ACTIVE), 1);
     load_only(f, &l);
     assert_int_equal(l.n_units, 1);
-    assert_int_equal(l.units[0].status, UNIT_HELD);
+    assert_int_equal(l.units[0].status, UNIT_GIVEN_UP);
     assert_true(slice_eq(l.units[0].reply, BARID_S("550 5.2.1 mailbox disabled")));
     f->spool->ops->loaded_free(&l);
     quit(&c);
@@ -127,7 +127,7 @@ static void test_lmtp_alias_mixed(void **state)
     load_only(f, &l);
     assert_int_equal(l.n_units, 2);
     assert_int_equal(l.units[0].status, UNIT_PENDING);
-    assert_int_equal(l.units[1].status, UNIT_HELD);
+    assert_int_equal(l.units[1].status, UNIT_GIVEN_UP);
     f->spool->ops->loaded_free(&l);
     quit(&c);
     stop(f);

@@ -11,6 +11,7 @@
 #include "io/loop.h"
 #include "io/pool.h"
 #include "io/tls.h"
+#include "message/hop.h"
 #include "policy/config.h"
 #include "server/admission.h"
 #include "server/users.h"
@@ -24,6 +25,7 @@ struct server_version {
     struct policy *policy; /* this worker's; the server takes a reference */
     struct tls_ctx **tls;  /* one per config->listen entry, NULL = no TLS there; referenced */
     struct users *users;   /* NULL = no users file; referenced */
+    const struct routing *routing; /* where mail goes by default; NULL = to the recipient's domain */
     void (*released)(void *user); /* the last session of this version is gone (called on the
                                      loop); may be NULL */
     void *user;

@@ -153,6 +153,66 @@ static void test_no_relay(void **state)
     stop(f);
 }
 
+static uint32_t group_of(const char *text, const uint8_t key[16])
+{
+    struct arena arena;
+    struct hop hop = {0};
+    arena_init(&arena, NULL, 0);
+    assert_int_equal(hop_parse(&hop, &arena, slice_str(text), NULL), 0);
+    uint32_t group = hop_group(&hop, key);
+    arena_deinit(&arena);
+    assert_true(group >= SPOOL_GROUP_FIRST);
+    return group;
+}
+
+/* Who may relay is let out: a recipient elsewhere becomes a unit that waits for its domain, or for
+ * the relay host; so does where an alias of ours leads, whoever writes to it. */
+static void run_let_out(bool trusted, bool relayhost)
+{
+    static const char *outside[] = {"b@Other.example", "one@example.com"};
+    struct config_alias alias = {"out@example.com", outside, 2};
+    struct network loopback = {BARID_FAMILY_IPV4, {127}, 8};
+    struct hop smart = {0};
+    struct routing routing = {.relayhosts = &smart, .n_relayhosts = relayhost ? 1 : 0};
+    struct fixture *f = prepare();
+    struct client c;
+    struct spool_loaded l;
+    hop_init(&routing.base);
+    smart = routing.base;
+    smart.name = BARID_S("smart.example");
+    f->routing = &routing;
+    f->config->aliases = &alias;
+    f->config->n_aliases = 1;
+    f->script.store = NULL;
+    f->script.store_for = "one@example.com";
+    memset(f->spool->key, 7, sizeof f->spool->key);
+    memset(f->gate.spool.key, 7, sizeof f->gate.spool.key);
+    if (trusted)
+        f->config->trusted = (struct network_list){&loopback, 1};
+    start(f);
+    greet(&c, f);
+    exchange(&c, "MAIL FROM:<a@sender.example>", "250 ");
+    exchange(&c, "RCPT TO:<out@example.com>", "250 ");
+    exchange(&c, "RCPT TO:<a@[192.0.2.1]>", trusted ? "250 " : "550 5.7.1 ");
+    message(&c, "250 ");
+    load_only(f, &l);
+    assert_int_equal(l.n_units, trusted ? 3 : 2);
+    assert_int_equal(l.units[0].group, SPOOL_GROUP_NONE); /* stored */
+    assert_int_equal(l.units[1].group, group_of(relayhost ? "smart.example" : "other.example", f->spool->key));
+    if (trusted)
+        assert_int_equal(l.units[2].group, group_of(relayhost ? "smart.example" : "[192.0.2.1]", f->spool->key));
+    f->spool->ops->loaded_free(&l);
+    quit(&c);
+    stop(f);
+}
+
+static void test_let_out(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 4; i++)
+        run_let_out(i & 1, i & 2);
+}
+
 static void test_aliases(void **state)
 {
     static const char *team[] = {"one@example.com", "two@example.com", "team@example.com"};
@@ -380,7 +440,7 @@ static void test_submission(void **state)
     exchange(&c, "MAIL FROM:<other@example.com>", "553 5.7.1");
     exchange(&c, "MAIL FROM:<user@elsewhere.example>", "553 5.7.1");
     exchange(&c, "MAIL FROM:<user+list@example.com>", "250 ");
-    exchange(&c, "RCPT TO:<friend@elsewhere.example>", "550 5.7.1");
+    exchange(&c, "RCPT TO:<friend@elsewhere.example>", "250 "); /* who is known may relay */
     exchange(&c, "RCPT TO:<friend@example.com>", "250 ");
     message(&c, "250 ");
     load_only(f, &l);
@@ -396,7 +456,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_delivery),
         cmocka_unit_test(test_fates),
-        cmocka_unit_test(test_no_relay),
+        cmocka_unit_test(test_no_relay), cmocka_unit_test(test_let_out),
         cmocka_unit_test(test_aliases),
         cmocka_unit_test(test_wrong_accept),
         cmocka_unit_test(test_mail_in_scope),

@@ -68,6 +68,9 @@ static enum policy_outcome run_script(void *user, struct policy_call *call)
         add_rcpts(f, call->mail);
         call->failed = s->store && mail_add_row(call->mail, DISPOSITION_STORE, DISPOSITION_ONE,
                                                 call->rcpt->index, slice_str(s->store)) < 0;
+        if (s->store_for && slice_eq(call->rcpt->box.address, slice_str(s->store_for)))
+            call->failed = mail_add_row(call->mail, DISPOSITION_STORE, DISPOSITION_ONE,
+                                        call->rcpt->index, BARID_S("%{user}")) < 0;
         if (s->refuse_rcpt && slice_eq(call->rcpt->box.address, slice_str(s->refuse_rcpt))) {
             call->verdict = (barid_verdict){.kind = s->put_off ? BARID_TEMPFAIL : BARID_REJECT,
                                             .code = s->put_off ? 451 : 550,
@@ -267,7 +270,7 @@ void start(struct fixture *f)
                                .rng = &rng_system,
                                .log = f->quiet ? NULL : &f->log.log,
                                .auth_seed = f->seed};
-    struct server_version v = {.config = f->config, .policy = f->policy, .users = f->users};
+    struct server_version v = {.config = f->config, .policy = f->policy, .users = f->users, .routing = f->routing};
     assert_int_equal(server_new(&f->server, &o, &v, &err), 0);
     assert_int_equal(listen_address_parse(BARID_S("127.0.0.1:0"), &a, &err), 0);
     f->listener = listener_bind(&a, 0, &err);

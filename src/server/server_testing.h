@@ -22,6 +22,7 @@ struct script {
     bool wait[BARID_EVENTS]; /* answer from a posted task instead of at once */
     bool hold[BARID_EVENTS]; /* answer when the test calls release */
     const char *store;       /* recipient: rcpt:store(this) unless NULL */
+    const char *store_for;   /* recipient: rcpt:store for this address alone */
     const char *refuse_rcpt; /* recipient: reject this address, whatever else */
     bool put_off;            /* ... tempfail it instead */
     const char *lose_rcpt;   /* recipient: discard this address */
@@ -57,6 +58,7 @@ struct fixture {
     struct policy *policy;
     struct users *users;
     struct server *server;
+    const struct routing *routing;
     struct script script;
     struct clock_fake time; /* prepare_at: moved by advance */
     struct log_memory log;  /* read it after await_stop only */

@@ -1,6 +1,7 @@
 /*
  * server/step_envelope.c: MAIL and RCPT. Order at RCPT: syntax and limits (session), hooks,
- * aliases, then the relay check, which no accept bypasses.
+ * then the relay check, which no accept bypasses, then aliases: where an address of ours leads is
+ * its owner's business, also to the outside.
  */
 #include "base/slice.h"
 #include "server/ask.h"
@@ -70,22 +71,11 @@ void server_step_mail(struct connection *c, const barid_event *ev)
 
 /* --- RCPT --- */
 
-static bool may_relay(const struct connection *c)
+/* The recipient is ours, or the client may send to others. */
+static bool relay_ok(const struct connection *c)
 {
-    return c->facts.trusted || c->facts.user.n || c->tx->mail.relay_allowed;
-}
-
-/* NULL when the recipient is ours, else why not. There is no outgoing transport: who may relay
- * is told so. */
-static const barid_verdict *check_relay(const struct connection *c, const struct mailbox *box,
-                                        barid_verdict *space)
-{
-    if (locals_has(&c->version->locals, box))
-        return NULL;
-    *space = connection_verdict(c, BARID_REPLY_RELAY_DENIED);
-    if (may_relay(c))
-        space->text = BARID_S("Relaying is not available on this server");
-    return space;
+    return locals_has(&c->version->locals, &c->tx->candidate->box) ||
+           mail_may_relay(&c->tx->mail);
 }
 
 static int grow_groups(struct transaction *tx)
@@ -107,6 +97,7 @@ static int grow_groups(struct transaction *tx)
  * for. */
 static int add_rcpts(struct transaction *tx, const struct mailbox *boxes, size_t n)
 {
+    const struct locals *locals = &tx->c->version->locals;
     const struct rcpt *from = tx->candidate;
     struct rcpt_group group = {.first = tx->mail.n_rcpts, .n = n};
     if (grow_groups(tx) < 0)
@@ -118,7 +109,8 @@ static int add_rcpts(struct transaction *tx, const struct mailbox *boxes, size_t
             tx->mail.n_rcpts = group.first; /* all or none */
             return rc;
         }
-        r->is_local = true;
+        r->is_local = locals_has(locals, &boxes[i]);
+        r->relayed = !r->is_local;
         r->alias_of_previous = i > 0;
         r->notify = from->notify;
         r->orcpt = from->orcpt;
@@ -128,34 +120,37 @@ static int add_rcpts(struct transaction *tx, const struct mailbox *boxes, size_t
     return 0;
 }
 
+static void deny_relay(struct connection *c)
+{
+    barid_verdict no = connection_verdict(c, BARID_REPLY_RELAY_DENIED);
+    transaction_explain(c->tx, BARID_EVENT_RCPT, &no, c->tx->candidate->index, "builtin:relay");
+    connection_answer(c, &no);
+}
+
 static void accept_rcpt(struct connection *c, const barid_verdict *v)
 {
     struct transaction *tx = c->tx;
     struct mailbox *boxes;
     size_t n;
-    barid_verdict space;
-    const barid_verdict *no = NULL;
     /* The session would not count the recipient: neither may the mail have it, or `groups` were
      * no longer by the session's index. */
     if (!barid_verdict_fits(BARID_EVENT_RCPT, v)) {
         connection_answer(c, v);
         return;
     }
-    int rc = locals_expand(&c->version->locals, &tx->candidate->box, &tx->arena, &boxes, &n);
-    for (size_t i = 0; rc == 0 && !no && i < n; i++)
-        no = check_relay(c, &boxes[i], &space);
-    if (rc == 0 && !no)
-        rc = add_rcpts(tx, boxes, n);
-    if (no) {
-        transaction_explain(tx, BARID_EVENT_RCPT, no, tx->candidate->index, "builtin:relay");
-        connection_answer(c, no);
-    } else if (rc == BARID_ELIMIT) {
-        connection_answer_reply(c, BARID_REPLY_TOO_MANY_RECIPIENTS);
-    } else if (rc < 0) {
-        connection_answer_reply(c, BARID_REPLY_LOCAL_ERROR);
-    } else {
-        connection_answer(c, v);
+    if (!relay_ok(c)) {
+        deny_relay(c);
+        return;
     }
+    int rc = locals_expand(&c->version->locals, &tx->candidate->box, &tx->arena, &boxes, &n);
+    if (rc == 0)
+        rc = add_rcpts(tx, boxes, n);
+    if (rc == BARID_ELIMIT)
+        connection_answer_reply(c, BARID_REPLY_TOO_MANY_RECIPIENTS);
+    else if (rc < 0)
+        connection_answer_reply(c, BARID_REPLY_LOCAL_ERROR);
+    else
+        connection_answer(c, v);
 }
 
 static void after_rcpt(struct connection *c, const barid_verdict *v)

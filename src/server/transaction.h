@@ -61,8 +61,8 @@ struct body_ops transaction_body(struct transaction *tx);
 
 /* Adds a unit for each recipient that was refused although the client hears 250 (plain SMTP,
  * mixed; an alias that was accepted in part): one that was put off waits for the queue to ask
- * again, a refused one is held with its refusal, so that none is silently forgotten: an operator
- * sees them. 0 or BARID_ENOMEM. */
+ * again, a refused one is given up with its refusal, so that the queue tells the sender. 0 or
+ * BARID_ENOMEM. */
 int transaction_keep_refused(struct transaction *tx);
 
 /* Put mail and body on stable storage: message/record into the spool. committed (posted to the

@@ -24,6 +24,7 @@ struct version {
     const struct config *config;
     struct policy *policy;
     struct users *users;
+    const struct routing *routing; /* may be NULL */
     struct locals locals;
     struct version_listen *listen; /* as many as config->n_listen */
     void (*released)(void *user);
