@@ -10,7 +10,7 @@
 #include "message/record.h"
 
 static const char *const state_names[] = {"active", "held", "removed", "quarantined"};
-static const char *const unit_names[] = {"pending", "done", "failed", "held"};
+static const char *const unit_names[] = {"pending", "done", "failed", "held", "given up"};
 
 struct view { /* one message read back */
     struct arena arena;
@@ -78,15 +78,15 @@ static void put_info(json_t *o, const struct spool_message *m)
 static void put_unit_counts(json_t *o, const struct spool_loaded *l)
 {
     json_t *counts = json_object();
-    size_t n[4] = {0};
+    size_t n[sizeof(unit_names) / sizeof(*unit_names)] = {0};
     barid_slice last = {0};
 
     for (size_t i = 0; i < l->n_units; i++) {
-        n[(unsigned)l->units[i].status & 3]++;
+        n[l->units[i].status]++;
         if (l->units[i].reply.n > 0 && l->units[i].status != UNIT_DONE)
             last = l->units[i].reply;
     }
-    for (size_t i = 0; i < 4; i++)
+    for (size_t i = 0; i < sizeof(unit_names) / sizeof(*unit_names); i++)
         json_object_set_new(counts, unit_names[i], json_integer((json_int_t)n[i]));
     json_object_set_new(o, "units", counts);
     put_text(o, "last_reply", last);
@@ -268,8 +268,8 @@ static json_t *units_json(const struct view *v)
         json_object_set_new(o, "kind", json_string(u->kind != 0 ? disposition_kind_name(u->kind) : "none"));
         put_text(o, "target", u->target);
         json_object_set_new(o, "recipients", unit_recipients(&v->mail, u));
-        json_object_set_new(o, "status", json_string(unit_names[(unsigned)st->status & 3]));
-        if (st->status == UNIT_PENDING)
+        json_object_set_new(o, "status", json_string(unit_names[st->status]));
+        if (unit_waits(st->status))
             json_object_set_new(o, "due", json_time(st->due_us));
         json_object_set_new(o, "attempts", json_integer((json_int_t)st->attempts));
         put_text(o, "reply", st->reply);

@@ -16,7 +16,7 @@
  *
  * Threads: every function may be called from any thread. done callbacks come from an unspecified thread, must not block and
  * must not call back into the spool: post to your loop. A function that returns an error never calls done. Reads, change and
- * set_state, and claim of a message of several units may wait for the disk; commit, update, erase and release never do.
+ * set_state, hasten, and claims of a message of several units may wait for the disk; commit, update, erase and release never do.
  * BARID_EIO: the store is closed for writing; BARID_EUNSUPPORTED: it was opened for reading only.
  */
 #ifndef INTERFACE_SPOOL_H
@@ -53,10 +53,16 @@ enum unit_status {
 
 #define UNIT_AHEAD_MAX 4 /* intervals that an operator may put in front of the schedule: a person's patience */
 
-/* State of one unit. */
+/* There is work to do on it from its due time on. */
+static inline bool unit_waits(enum unit_status status)
+{
+    return status == UNIT_PENDING || status == UNIT_GIVEN_UP;
+}
+
+/* State of one unit. A unit is called pending below when it waits, given up or not. */
 struct unit_state {
     enum unit_status status;
-    int64_t due_us;       /* pending: not before; wall clock */
+    int64_t due_us;       /* while it waits: not before; wall clock */
     uint32_t attempts;
     barid_slice reply;    /* last reply or error seen; empty = none */
     uint32_t group;       /* NONE, or FIRST and above */
@@ -69,10 +75,10 @@ typedef void (*spool_done)(void *user, int err);
 struct spool_message { /* what is known without reading the record */
     uint64_t id;
     enum spool_state state;
-    int64_t next_due_us;  /* earliest pending unit that nobody holds; INT64_MAX = none */
+    int64_t next_due_us;  /* earliest pending unit that nobody holds; 0 = hastened; INT64_MAX = none */
     uint64_t size;        /* header + blank line + body */
     uint32_t units;
-    uint32_t group;       /* of what is pending: NONE, one, or MIXED */
+    uint32_t group;       /* of what is pending, held by somebody or not: NONE, one, or MIXED */
 };
 
 /* A message read back; freed by spool_loaded_free. */
@@ -146,19 +152,25 @@ struct spool_ops {
     /* Up to max claims of active messages due at now_us, earliest first: all units of a message that are due make one claim.
      * Leases end by update, release, or the process's end; holding or removing a message does not end them. BARID_EIO. */
     int (*claim)(struct spool *s, int64_t now_us, size_t max, struct spool_claim *claims, size_t *n_r);
-    /* The same, but each message that is due is asked about first, under the store's lock (choose must be quick and must not call the
-     * store): true, and it is claimed; false, and it is put aside: no claim offers it again, only claim_one, until its state or units are
-     * changed by an operator, its lease is released, or the process ends. aside_r: how many were put aside; n_r and aside_r 0: nothing is
-     * due. At most max together. */
+    /* The same, but choose is asked about each message that is due, under the store's lock (it must be quick and must not call the
+     * store). True: it is claimed (unless it goes or cannot be read meanwhile: claims says what was). False: it is put aside: it is not
+     * due for next_due and claims any more, only claim_one still gives it out, until its state or units are changed by an operator, a
+     * lease of it is released, or the process ends. It stays a message like any other for all else. At most max together: *n_r were
+     * claimed, *aside_r put aside; both 0: nothing is due. choose NULL: claim. */
     int (*claim_some)(struct spool *s, int64_t now_us, size_t max, bool (*choose)(void *user, uint64_t id, uint32_t group), void *user,
                       struct spool_claim *claims, size_t *n_r, size_t *aside_r);
-    /* The units of one message that are due, put aside or not. BARID_ENOTFOUND: gone, not active, or none is due and free. */
+    /* The units of one message that are due; it is put aside no longer. BARID_ENOTFOUND: gone, not active, cannot be read, or none is due
+     * and free: then it is back in the schedule, if it was put aside. May wait for the disk. BARID_EIO, ENOMEM (it stays where it was). */
     int (*claim_one)(struct spool *s, uint64_t id, int64_t now_us, struct spool_claim *claim_r);
-    /* As release, but the message is then put aside, and its group, until it is recorded otherwise, is this one: its next hop turned out
-     * to be another. */
+    /* As release, but the message is then put aside, and its group is this one (NONE, or FIRST and above) until its next record (update,
+     * change, set_state) says otherwise: its next hop turned out to be another. Not recorded: a restart forgets both. Nothing, when that
+     * lease holds nothing. */
     void (*put_aside)(struct spool *s, uint64_t id, uint64_t lease, uint32_t group);
-    /* What is pending with that group and was attempted before is due from now on, whatever its due time says; not recorded, so a restart
-     * forgets it. May wait for the disk. n_r: messages. BARID_EIO, ENOMEM. */
+    /* What is pending with that group in active messages, was attempted before and is held by nobody is due from now on, whatever its due
+     * time says, before all else; claims and claim_one take it (a message that was put aside stays put aside). Not recorded: a restart
+     * forgets it, and so does the message when its units or state change. Messages of which two groups are hastened may have what is
+     * attempted of the others taken along. Waits for the disk for messages of several groups: call it from a pool thread. *n_r: messages,
+     * due already or not. BARID_EINVALID (no such group can be), BARID_EIO, ENOMEM (some may be hastened then). */
     int (*hasten)(struct spool *s, uint32_t group, size_t *n_r);
     /* Earliest due time of anything claimable; INT64_MAX = none. */
     int64_t (*next_due)(struct spool *s);

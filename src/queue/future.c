@@ -42,7 +42,7 @@ static size_t bring_back(const struct queue *q, const struct spool_loaded *loade
         const struct unit_state *u = &loaded->units[i];
         int64_t due_us = due_now(u, loaded->info.id, now_us);
 
-        if (u->status != UNIT_PENDING || u->due_us <= limit_us(q, now_us) ||
+        if (!unit_waits(u->status) || u->due_us <= limit_us(q, now_us) ||
             due_us == u->due_us)
             continue;
         changes[n] = (struct unit_change){.unit = (uint32_t)i, .state = *u};

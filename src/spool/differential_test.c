@@ -41,7 +41,7 @@ static void memory_and_log_are_the_same(void **state)
 {
     const char *text = getenv("SPOOL_DIFFERENTIAL_SEEDS");
     uint64_t n = text != NULL ? strtoul(text, NULL, 10) : 8, operations = 0, reopenings = 0;
-    uint64_t recycled = 0;
+    uint64_t recycled = 0, asides = 0, hastened = 0, ones = 0;
     struct twins t;
 
     (void)state;
@@ -54,12 +54,16 @@ static void memory_and_log_are_the_same(void **state)
         operations += t.operations;
         reopenings += t.reopenings;
         recycled += t.recycled;
+        asides += t.asides;
+        hastened += t.hastened;
+        ones += t.ones;
     }
     printf("# proof: differential (memory and log): %llu histories, %llu operations, "
-           "%llu reopenings, %llu segments recycled\n",
+           "%llu reopenings, %llu segments recycled, %llu put aside, %llu claimed by id, %llu hastened\n",
            (unsigned long long)n, (unsigned long long)operations,
-           (unsigned long long)reopenings, (unsigned long long)recycled);
-    assert_true(recycled > 0);
+           (unsigned long long)reopenings, (unsigned long long)recycled, (unsigned long long)asides,
+           (unsigned long long)ones, (unsigned long long)hastened);
+    assert_true(recycled > 0 && asides > 0 && ones > 0 && hastened > 0);
 }
 
 static void finds(const char *what, unsigned broken)

@@ -8,7 +8,7 @@
 
 #define MAGIC_SEGMENT 0x31534253u
 #define MAGIC_SIDECAR 0x31494253u
-#define RUN_SIZE      19 /* u32 run, u8 status, u32 attempts, i64 due, u16 reply length */
+#define LOG_UNIT_MORE 0x80 /* in a status: a block for what next hops need follows */
 
 static void put16(uint8_t *p, uint16_t v)
 {
@@ -65,7 +65,7 @@ void log_record_encode(const struct log_record *r, uint8_t *p)
     p[12] = r->type;
     p[13] = r->flags;
     p[14] = r->state;
-    p[15] = 0;
+    p[15] = r->marks;
     put32(p + 16, r->synced_to);
     put32(p + 20, r->group_left);
     put64(p + 24, r->id);
@@ -79,7 +79,7 @@ void log_record_encode(const struct log_record *r, uint8_t *p)
     put64(p + 64, r->body_len);
     put64(p + 72, r->body_id);
     put32(p + 80, r->body_crc);
-    put32(p + 84, 0);
+    put32(p + 84, r->group);
     put32(p + 4, crc32c(0, p + 8, LOG_RECORD_SIZE - 8));
 }
 
@@ -89,6 +89,7 @@ static void get_fields(struct log_record *r, const uint8_t *p)
     r->type = p[12];
     r->flags = p[13];
     r->state = p[14];
+    r->marks = p[15];
     r->synced_to = get32(p + 16);
     r->group_left = get32(p + 20);
     r->id = get64(p + 24);
@@ -102,6 +103,7 @@ static void get_fields(struct log_record *r, const uint8_t *p)
     r->body_len = get64(p + 64);
     r->body_id = get64(p + 72);
     r->body_crc = get32(p + 80);
+    r->group = get32(p + 84);
 }
 
 int log_record_decode(struct log_record *r, const uint8_t *p)
@@ -144,6 +146,8 @@ int log_header_decode(struct log_segment_header *h, const uint8_t *block)
 static bool same_unit(const struct unit_state *a, const struct unit_state *b)
 {
     return a->status == b->status && a->attempts == b->attempts && a->due_us == b->due_us &&
+           a->group == b->group && a->suspect == b->suspect &&
+           memcmp(a->ahead_s, b->ahead_s, sizeof(a->ahead_s)) == 0 &&
            slice_eq(a->reply, b->reply);
 }
 
@@ -157,13 +161,40 @@ static size_t run_length(const struct unit_state *units, size_t n)
     return run;
 }
 
+static unsigned ahead_count(const struct unit_state *u)
+{
+    unsigned n = UNIT_AHEAD_MAX;
+
+    while (n > 0 && u->ahead_s[n - 1] == 0)
+        n--;
+    return n;
+}
+
+/* Octets of the block that LOG_UNIT_MORE announces; 0 = none is needed. */
+static size_t more_size(const struct unit_state *u)
+{
+    unsigned ahead = ahead_count(u);
+
+    return u->group == SPOOL_GROUP_NONE && !u->suspect && ahead == 0 ? 0 : 5 + 4 * ahead;
+}
+
 size_t log_units_size(const struct unit_state *units, size_t n)
 {
     size_t size = 0;
 
     for (size_t i = 0; i < n; i += run_length(units + i, n - i))
-        size += RUN_SIZE + units[i].reply.n;
+        size += LOG_RUN_SIZE + more_size(&units[i]) + units[i].reply.n;
     return size;
+}
+
+static void more_encode(const struct unit_state *u, uint8_t *p)
+{
+    unsigned ahead = ahead_count(u);
+
+    p[0] = (uint8_t)((u->suspect ? 1 : 0) | ahead << 1);
+    put32(p + 1, u->group);
+    for (unsigned i = 0; i < ahead; i++)
+        put32(p + 5 + 4 * i, u->ahead_s[i]);
 }
 
 uint8_t *log_units_encode(const struct unit_state *units, size_t n, uint8_t *p)
@@ -172,18 +203,60 @@ uint8_t *log_units_encode(const struct unit_state *units, size_t n, uint8_t *p)
 
     for (size_t i = 0; i < n; i += run) {
         const struct unit_state *u = &units[i];
+        size_t more = more_size(u);
 
         run = run_length(u, n - i);
         put32(p, (uint32_t)run);
-        p[4] = (uint8_t)u->status;
+        p[4] = (uint8_t)((unsigned)u->status | (more > 0 ? LOG_UNIT_MORE : 0));
         put32(p + 5, u->attempts);
         put64(p + 9, (uint64_t)u->due_us);
         put16(p + 17, (uint16_t)u->reply.n);
+        p += LOG_RUN_SIZE;
+        if (more > 0)
+            more_encode(u, p);
+        p += more;
         if (u->reply.n > 0)
-            memcpy(p + RUN_SIZE, u->reply.p, u->reply.n);
-        p += RUN_SIZE + u->reply.n;
+            memcpy(p, u->reply.p, u->reply.n);
+        p += u->reply.n;
     }
     return p;
+}
+
+/* Its length, 0 when it is none. */
+static size_t more_decode(struct unit_state *u, const uint8_t *p, size_t len)
+{
+    size_t ahead = len >= 5 ? (size_t)p[0] >> 1 : 0;
+
+    if (len < 5 || ahead > UNIT_AHEAD_MAX || len < 5 + 4 * ahead)
+        return 0;
+    u->suspect = (p[0] & 1) != 0;
+    u->group = get32(p + 1);
+    for (size_t i = 0; i < ahead; i++)
+        u->ahead_s[i] = get32(p + 5 + 4 * i);
+    return u->group == SPOOL_GROUP_MIXED ? 0 : 5 + 4 * ahead;
+}
+
+/* One run; its length, 0 when it is none. */
+static size_t run_decode(struct unit_state *u, size_t *run_r, const uint8_t *p, size_t len)
+{
+    size_t at = LOG_RUN_SIZE, more = 0, reply_len;
+
+    if (len < LOG_RUN_SIZE || (p[4] & ~LOG_UNIT_MORE) > UNIT_GIVEN_UP)
+        return 0;
+    *run_r = get32(p);
+    *u = (struct unit_state){
+        .status = (enum unit_status)(p[4] & ~LOG_UNIT_MORE),
+        .attempts = get32(p + 5),
+        .due_us = (int64_t)get64(p + 9),
+    };
+    reply_len = get16(p + 17);
+    if ((p[4] & LOG_UNIT_MORE) != 0 && (more = more_decode(u, p + at, len - at)) == 0)
+        return 0;
+    at += more;
+    if (reply_len > len - at)
+        return 0;
+    u->reply = slice_of(p + at, reply_len);
+    return at + reply_len;
 }
 
 int log_units_decode(struct unit_state *units, size_t n, const uint8_t *p, size_t len)
@@ -191,25 +264,15 @@ int log_units_decode(struct unit_state *units, size_t n, const uint8_t *p, size_
     size_t at = 0;
 
     while (at < n) {
-        size_t run, reply_len;
         struct unit_state unit;
+        size_t run, length = run_decode(&unit, &run, p, len);
 
-        if (len < RUN_SIZE)
+        if (length == 0 || run == 0 || run > n - at)
             return BARID_ECORRUPT;
-        run = get32(p);
-        reply_len = get16(p + 17);
-        if (run == 0 || run > n - at || p[4] > UNIT_HELD || reply_len > len - RUN_SIZE)
-            return BARID_ECORRUPT;
-        unit = (struct unit_state){
-            .status = (enum unit_status)p[4],
-            .attempts = get32(p + 5),
-            .due_us = (int64_t)get64(p + 9),
-            .reply = slice_of(p + RUN_SIZE, reply_len),
-        };
         while (run-- > 0)
             units[at++] = unit;
-        p += RUN_SIZE + reply_len;
-        len -= RUN_SIZE + reply_len;
+        p += length;
+        len -= length;
     }
     return len == 0 ? 0 : BARID_ECORRUPT;
 }

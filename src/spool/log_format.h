@@ -7,11 +7,20 @@
  * was acknowledged is never written again. Little endian. A record:
  *
  *    0 magic       4 crc of 8..87   8 nonce of the segment's life
- *   12 type       13 flags         14 state       16 synced_to    20 group_left
+ *   12 type       13 flags         14 state       15 marks
+ *   16 synced_to  20 group_left
  *   24 id         32 version       36 units       40 next_us
  *   48 units_len  52 meta_len      56 header_len  60 head_crc
- *   64 body_len   72 body_id       80 body_crc    84 zero
+ *   64 body_len   72 body_id       80 body_crc    84 group of next hops
  *   88 units | meta | header | body, padded to 8
+ *
+ * Units are runs of equal ones:
+ *
+ *    0 run         4 status         5 attempts     9 due_us      17 reply_len    19 reply
+ *
+ * With LOG_UNIT_MORE in the status, before the reply: 0 bits (1 = suspect, 14 = number of the
+ * seconds ahead, twice), 1 group, 5 seconds ahead, 4 octets each. Marks, group and that bit are
+ * 0 in stores of before there were next hops, which says what was true then.
  *
  *   PUT    a message. Its body follows (body_id 0), or is a BODY record (LOG_SHARED), or a
  *          file (LOG_BIG); then body_id names it and body_len is its length.
@@ -35,11 +44,12 @@
 #define LOG_SIDECAR_HEAD   40
 
 enum log_type { LOG_PUT = 1, LOG_STATE, LOG_DEL, LOG_BODY, LOG_OPEN };
+enum log_mark { LOG_MIXED = 1, LOG_TRIED = 2 }; /* of struct units_digest */
 enum log_flag { LOG_BIG = 1, LOG_SHARED = 2, LOG_COPIED = 4, LOG_BATCH_END = 8 };
 
 struct log_record {
     uint32_t nonce;
-    uint8_t type, flags, state;
+    uint8_t type, flags, state, marks;
     uint32_t synced_to;  /* block boundary in this segment: all before it was durable then */
     uint32_t group_left; /* records that follow in the same all-or-none group */
     uint64_t id;
@@ -51,6 +61,7 @@ struct log_record {
     uint64_t body_len;
     uint64_t body_id;
     uint32_t body_crc;
+    uint32_t group; /* PUT, STATE: as marks say, of struct units_digest */
 };
 
 struct log_segment_header {
@@ -80,6 +91,9 @@ void log_header_encode(const struct log_segment_header *h, uint8_t *block);
 /* 0, BARID_ECORRUPT, BARID_EVERSION. */
 int log_header_decode(struct log_segment_header *h, const uint8_t *block);
 
+/* The octets of one run but its reply, at most. */
+#define LOG_RUN_SIZE 19
+#define LOG_RUN_MOST  (LOG_RUN_SIZE + 5 + 4 * UNIT_AHEAD_MAX)
 /* Equal units after each other are one run, so that a list of 20,000 costs a few octets. */
 size_t log_units_size(const struct unit_state *units, size_t n);
 uint8_t *log_units_encode(const struct unit_state *units, size_t n, uint8_t *p);

@@ -6,10 +6,10 @@
 #include "base/mem.h"
 
 #define PAGE       1024
-#define PLACES_MAX 0x40000000u /* 77 GB of entries: heap positions stay within 32 bits */
+#define PLACES_MAX 0x40000000u /* 86 GB of entries: heap positions stay within 32 bits */
 
-_Static_assert(sizeof(struct log_entry) == 72,
-               "an entry is 72 octets: see the memory table in the design");
+_Static_assert(sizeof(struct log_entry) == 80,
+               "an entry is 80 octets: see the memory table in the design");
 
 void index_init(struct log_index *x, const barid_mem *mem, uint64_t seed)
 {
@@ -211,17 +211,22 @@ static void heap_set(struct log_index *x, uint32_t at, uint32_t place)
     index_entry(x, place)->heap_at = at + 1;
 }
 
-static int64_t heap_due(const struct log_index *x, uint32_t at)
+static bool is_before(const struct log_entry *a, const struct log_entry *b)
 {
-    return index_entry(x, x->heap[at])->next_us;
+    return a->next_us < b->next_us || (a->next_us == b->next_us && a->id < b->id);
+}
+
+static const struct log_entry *heap_entry(const struct log_index *x, uint32_t at)
+{
+    return index_entry(x, x->heap[at]);
 }
 
 static void heap_up(struct log_index *x, uint32_t at)
 {
     uint32_t place = x->heap[at];
-    int64_t due = heap_due(x, at);
+    const struct log_entry *e = heap_entry(x, at);
 
-    while (at > 0 && heap_due(x, (at - 1) / 4) > due) {
+    while (at > 0 && is_before(e, heap_entry(x, (at - 1) / 4))) {
         heap_set(x, at, x->heap[(at - 1) / 4]);
         at = (at - 1) / 4;
     }
@@ -231,16 +236,18 @@ static void heap_up(struct log_index *x, uint32_t at)
 static void heap_down(struct log_index *x, uint32_t at)
 {
     uint32_t place = x->heap[at];
-    int64_t due = heap_due(x, at);
+    const struct log_entry *e = heap_entry(x, at);
 
     for (;;) {
         uint32_t child = at * 4 + 1, best = 0,
                  end = child + 4 < x->n_heap ? child + 4 : x->n_heap;
-        int64_t best_due = due;
+        const struct log_entry *first = e;
 
         for (; child < end; child++) {
-            if (heap_due(x, child) < best_due) {
-                best_due = heap_due(x, child);
+            const struct log_entry *below = heap_entry(x, child);
+
+            if (is_before(below, first)) {
+                first = below;
                 best = child;
             }
         }

@@ -1,6 +1,6 @@
 /*
  * spool/log_index.h: every message of the log, in memory: found by id, walked in order of id,
- * and the next due one on top. 72 octets a message and 4 in the heap; no other allocation, so
+ * and the next due one on top. 80 octets a message and 4 in the heap; no other allocation, so
  * what was reserved before a write cannot fail after it. Knows no lock.
  *
  * Entries are named by a number (their place), which stays while they live; 0 is none. The
@@ -17,11 +17,15 @@ enum entry_flag {
     ENTRY_GONE = 1,   /* its DEL is on the way: nobody sees it any more */
     ENTRY_NO_PUT = 2, /* recovery: something is known about it, but not its PUT */
     ENTRY_BROKEN = 4, /* its units cannot be read: not claimed again by this process */
+    ENTRY_ASIDE = 8,  /* only claim_one gives it out */
+    ENTRY_TRIED = 16, /* these two and group: as in struct units_digest */
+    ENTRY_MIXED = 32,
+    ENTRY_FLAGS = 63, /* all that there is room for */
 };
 
 struct log_entry {
     uint64_t id;
-    int64_t next_us; /* earliest free pending unit; INT64_MAX = none */
+    int64_t next_us; /* earliest free pending unit; 0 = hastened; INT64_MAX = none */
     struct log_extra
         *extra; /* leases, states not yet written, a body that is apart; mostly NULL */
     uint32_t put_seg, put_off, put_len;       /* segment slot; 0 = none */
@@ -29,6 +33,8 @@ struct log_entry {
     uint32_t version;
     uint32_t heap_at; /* position + 1; 0 = not in the heap */
     uint32_t left, right;
+    uint32_t group;
+    uint32_t hastened; /* as in digest_hasten; 0 = nothing */
     uint32_t size_low;
     uint8_t size_high;
     uint8_t state : 2, flags : 6;
@@ -65,7 +71,8 @@ void index_due(struct log_index *x, uint32_t place, int64_t next_us, bool claima
 /* Places are 1 to this less one; those with id 0 are free. For the start: faster than in order.
  */
 uint32_t index_places(const struct log_index *x);
-uint32_t index_top(const struct log_index *x); /* 0 = nothing is due ever */
+/* 0 = nothing is due ever; of those due at once the oldest message. */
+uint32_t index_top(const struct log_index *x);
 
 static inline uint64_t entry_size(const struct log_entry *e)
 {

@@ -83,7 +83,7 @@ struct log_body {
     struct log_body *next_dead; /* keeper: files to remove */
 };
 
-/* What an entry has beside its 72 octets, while it has it. */
+/* What an entry has beside its 80 octets, while it has it. */
 struct log_extra {
     struct units units;
     bool whole;            /* units are loaded and newer than any record */
@@ -247,17 +247,37 @@ void op_fail(struct store *s, struct log_op *op, int rc,
 void op_answer(struct store *s, struct log_op *op); /* no lock: calls done, frees */
 void commit_resume(struct store *s); /* lock held: a stalled queue is looked at again */
 
-/* --- log_state.c: units, leases */
-void extra_settle(struct store *s,
-                  struct log_entry *e); /* lock held: frees what is not needed */
-void body_unref(struct store *s, struct log_body *body); /* lock held */
+/* --- log_entry.c: entries and their units; lock held */
+struct log_entry *entry_visible(struct store *s, uint64_t id, uint32_t *place_r);
+int entry_whole(struct store *s, uint64_t id, uint32_t *place_r, struct log_entry **e_r);
+/* Where it stands in the schedule, after its units or flags changed; or from a time on. */
+void entry_schedule(struct store *s, uint32_t place, struct log_entry *e);
+void entry_due(struct store *s, uint32_t place, struct log_entry *e, int64_t next_us);
+/* What a record says of the units that wait; and the same of an entry. */
+void record_digest(struct log_record *r, const struct units_digest *d);
+void entry_take_digest(struct log_entry *e, const struct log_record *r);
+struct units_digest entry_digest(const struct log_entry *e);
+int extra_make(struct store *s, struct log_entry *e);
+void extra_settle(struct store *s, struct log_entry *e); /* frees what is not needed */
+
+/* --- log_claim.c, log_hasten.c */
 int state_claim(struct spool *spool, int64_t now_us, size_t max, struct spool_claim *claims,
                 size_t *n_r);
+int state_claim_some(struct spool *spool, int64_t now_us, size_t max,
+                     bool (*choose)(void *user, uint64_t id, uint32_t group), void *user,
+                     struct spool_claim *claims, size_t *n_r, size_t *aside_r);
+int state_claim_one(struct spool *spool, uint64_t id, int64_t now_us,
+                    struct spool_claim *claim_r);
+void state_release(struct spool *spool, uint64_t id, uint64_t lease);
+void state_put_aside(struct spool *spool, uint64_t id, uint64_t lease, uint32_t group);
+int state_hasten(struct spool *spool, uint32_t group, size_t *n_r);
+
+/* --- log_state.c: changes */
+void body_unref(struct store *s, struct log_body *body); /* lock held */
 int state_update(struct spool *spool, uint64_t id, uint64_t lease,
                  const struct unit_change *changes, size_t n, spool_done done, void *user);
 int state_change(struct spool *spool, uint64_t id, const struct unit_change *changes, size_t n,
                  spool_done done, void *user);
-void state_release(struct spool *spool, uint64_t id, uint64_t lease);
 int state_set(struct spool *spool, uint64_t id, enum spool_state state, spool_done done,
               void *user);
 int state_erase(struct spool *spool, uint64_t id, spool_done done, void *user);

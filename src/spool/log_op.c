@@ -37,20 +37,10 @@ void op_del(struct store *s, struct log_op *op)
 
 /* --- framing a commit */
 
-static int64_t earliest_pending(const struct unit_state *units, size_t n)
-{
-    int64_t next = INT64_MAX;
-
-    for (size_t i = 0; i < n; i++) {
-        if (units[i].status == UNIT_PENDING && units[i].due_us < next)
-            next = units[i].due_us;
-    }
-    return next;
-}
-
 static int frame_put(struct store *s, const struct spool_put *put, struct log_piece *piece)
 {
     const struct put_text *text = put->text;
+    struct units_digest d = unit_states_digest(text->units, text->n_units);
     struct log_record *r = &piece->rec;
 
     piece->n_units = log_units_size(text->units, text->n_units);
@@ -64,13 +54,13 @@ static int frame_put(struct store *s, const struct spool_put *put, struct log_pi
         .state = (uint8_t)text->state,
         .id = put->id,
         .units = (uint32_t)text->n_units,
-        .next_us = earliest_pending(text->units, text->n_units),
         .units_len = (uint32_t)piece->n_units,
         .meta_len = (uint32_t)text->meta.n,
         .header_len = (uint32_t)text->header.n,
         .body_len = put->body->size,
         .body_crc = put->body->crc,
     };
+    record_digest(r, &d);
     r->head_crc = crc32c(crc32c(0, piece->units, piece->n_units), piece->text.p, piece->text.n);
     return 0;
 }
@@ -313,6 +303,7 @@ static void finish_put(struct store *s, struct log_segment *seg, struct log_piec
     e->n_units = (uint16_t)r->units;
     e->extra = piece->extra;
     piece->extra = NULL;
+    entry_take_digest(e, r);
     index_due(&s->index, place, r->next_us, r->state == SPOOL_ACTIVE);
     s->stats.messages[r->state]++;
 }

@@ -85,12 +85,15 @@ int place_read_units(struct store *s, const struct log_place *p, struct unit_sta
 
 void entry_describe(const struct log_entry *e, struct spool_message *m)
 {
+    struct units_digest d = entry_digest(e);
+
     *m = (struct spool_message){
         .id = e->id,
         .state = (enum spool_state)e->state,
         .next_due_us = e->next_us,
         .size = entry_size(e),
         .units = e->n_units,
+        .group = digest_group(&d),
     };
 }
 
@@ -120,19 +123,12 @@ void read_loaded_free(struct spool_loaded *loaded)
     *loaded = (struct spool_loaded){0};
 }
 
-static struct log_entry *visible(struct store *s, uint64_t id)
-{
-    uint32_t place = index_find(&s->index, id);
-    struct log_entry *e = place != 0 ? index_entry(&s->index, place) : NULL;
-
-    return e != NULL && (e->flags & ENTRY_GONE) == 0 ? e : NULL;
-}
-
 /* Under the lock: where it is, and its units where memory knows them. */
 static int look_up(struct store *s, uint64_t id, struct spool_message *info,
                    struct log_place *p, struct loaded_block *b)
 {
-    struct log_entry *e = visible(s, id);
+    uint32_t place;
+    struct log_entry *e = entry_visible(s, id, &place);
 
     if (e == NULL)
         return BARID_ENOTFOUND;
@@ -177,6 +173,7 @@ int read_load(struct spool *spool, uint64_t id, struct spool_loaded *loaded_r)
     struct loaded_block *b = mem_zalloc(s->mem, sizeof(*b));
     struct log_entry *e;
     struct log_place p;
+    uint32_t place;
     size_t n = 0;
     int rc = 0;
 
@@ -185,7 +182,7 @@ int read_load(struct spool *spool, uint64_t id, struct spool_loaded *loaded_r)
         return BARID_ENOMEM;
     b->mem = b->copy.mem = s->mem;
     pthread_mutex_lock(&s->lock);
-    if ((e = visible(s, id)) != NULL)
+    if ((e = entry_visible(s, id, &place)) != NULL)
         n = e->n_units; /* never changes */
     if ((b->units = mem_array(s->mem, n > 0 ? n : 1, sizeof(*b->units))) == NULL)
         rc = BARID_ENOMEM;
@@ -296,6 +293,7 @@ int read_body_open(struct spool *spool, uint64_t id, void **body_r, uint64_t *si
     struct store *s = store_of(spool);
     struct open_body *body = mem_zalloc(s->mem, sizeof(*body));
     struct log_entry *e;
+    uint32_t place;
     int rc;
 
     if (body == NULL)
@@ -303,7 +301,7 @@ int read_body_open(struct spool *spool, uint64_t id, void **body_r, uint64_t *si
     body->s = s;
     body->fd = -1;
     pthread_mutex_lock(&s->lock);
-    e = visible(s, id);
+    e = entry_visible(s, id, &place);
     if (e == NULL)
         rc = BARID_ENOTFOUND;
     else if (e->extra != NULL && e->extra->body != NULL)

@@ -78,8 +78,9 @@ static int replay_put(struct replay *r, struct log_segment *seg, uint32_t off,
     e->size_low = (uint32_t)size;
     e->size_high = (uint8_t)(size >> 32);
     e->n_units = (uint16_t)rec->units;
-    e->flags &= ENTRY_GONE;
+    e->flags &= ENTRY_FLAGS & ~ENTRY_NO_PUT;
     if (e->version == 0) {
+        entry_take_digest(e, rec);
         e->state = rec->state & 3u;
         e->next_us = rec->next_us;
     }
@@ -103,6 +104,7 @@ static int replay_state(struct replay *r, struct log_segment *seg, uint32_t off,
     e->state_len = (uint32_t)log_record_length(rec);
     e->state = rec->state & 3u;
     e->next_us = rec->next_us;
+    entry_take_digest(e, rec);
     return 0;
 }
 

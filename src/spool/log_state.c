@@ -1,12 +1,4 @@
-/*
- * spool/log_state.c: claims, unit states, message states, removal.
- *
- * A message with one unit needs no memory beside its entry: what the entry knows (pending, due)
- * is enough to claim it, and the first update says all the rest. Of a message with several, the
- * states are read from its record when it is first touched. The extra goes when nobody holds a
- * lease and the record on the disk says all.
- */
-#include <stdlib.h>
+/* spool/log_state.c: unit states, message states, removal. */
 #include <string.h>
 
 #include "base/encode.h"
@@ -14,7 +6,7 @@
 #include "spool/log_int.h"
 
 /* A changed unit may cut a run of equal ones in three. */
-#define GROWTH_PER_CHANGE (3 * (19 + SPOOL_UNIT_REPLY_MAX))
+#define GROWTH_PER_CHANGE (3 * (LOG_RUN_MOST + SPOOL_UNIT_REPLY_MAX))
 
 void body_unref(struct store *s, struct log_body *body)
 {
@@ -33,215 +25,15 @@ void body_unref(struct store *s, struct log_body *body)
     mem_free(s->mem, body);
 }
 
-void extra_settle(struct store *s, struct log_entry *e)
-{
-    struct log_extra *x = e->extra;
-
-    if (x == NULL || x->units.leased > 0 || x->writing > 0)
-        return;
-    units_deinit(&x->units);
-    x->whole = false;
-    if (x->body != NULL)
-        return;
-    mem_free(s->mem, x);
-    e->extra = NULL;
-}
-
-static int extra_make(struct store *s, struct log_entry *e)
-{
-    if (e->extra != NULL)
-        return 0;
-    if ((e->extra = mem_zalloc(s->mem, sizeof(*e->extra))) == NULL)
-        return BARID_ENOMEM;
-    e->extra->units.mem = s->mem;
-    return 0;
-}
-
-static struct log_entry *visible(struct store *s, uint64_t id, uint32_t *place_r)
-{
-    struct log_entry *e;
-
-    *place_r = index_find(&s->index, id);
-    e = *place_r != 0 ? index_entry(&s->index, *place_r) : NULL;
-    return e != NULL && (e->flags & ENTRY_GONE) == 0 ? e : NULL;
-}
-
-/* Puts what was read into the extra; a lease that was given meanwhile (one unit) stays. */
-static int take_over(struct store *s, struct log_entry *e, const struct unit_state *states)
-{
-    struct units units;
-    int rc = units_init(&units, s->mem, states, e->n_units);
-
-    if (rc == 0 && (rc = extra_make(s, e)) != 0)
-        units_deinit(&units);
-    if (rc != 0)
-        return rc;
-    for (uint32_t i = 0; i < e->extra->units.n; i++)
-        units.v[i].lease = e->extra->units.v[i].lease;
-    units.leased = e->extra->units.leased;
-    units_deinit(&e->extra->units);
-    e->extra->units = units;
-    e->extra->whole = true;
-    return 0;
-}
-
-/* Reads the record of e without the lock; on return e may be another message's: find it again.
- */
-static int read_states(struct store *s, struct log_entry *e, struct unit_state **states_r,
-                       uint8_t **block_r, struct log_place *p)
-{
-    int rc;
-
-    place_pin(s, e, p);
-    pthread_mutex_unlock(&s->lock);
-    *states_r = mem_array(s->mem, p->n_units > 0 ? p->n_units : 1, sizeof(**states_r));
-    *block_r = NULL;
-    rc = *states_r == NULL ? BARID_ENOMEM : place_read_units(s, p, *states_r, block_r);
-    pthread_mutex_lock(&s->lock);
-    place_unpin(s, p);
-    return rc;
-}
-
-/* All units of a message in memory. 0 and its entry, or ENOTFOUND, ENOMEM, EIO, ECORRUPT. Lock
- * held, given up meanwhile. */
-static int make_whole(struct store *s, uint64_t id, uint32_t *place_r, struct log_entry **e_r)
-{
-    for (;;) {
-        struct unit_state *states;
-        struct log_entry *e = *e_r = visible(s, id, place_r);
-        struct log_place p;
-        uint8_t *block;
-        int rc;
-
-        if (e == NULL)
-            return BARID_ENOTFOUND;
-        if (e->extra != NULL && e->extra->whole)
-            return 0;
-        rc = read_states(s, e, &states, &block, &p);
-        e = *e_r = visible(s, id, place_r);
-        if (rc == 0 && e != NULL && e->version == p.version &&
-            (e->extra == NULL || !e->extra->whole))
-            rc = take_over(s, e, states);
-        mem_free(s->mem, states);
-        mem_free(s->mem, block);
-        if (rc != 0)
-            return e == NULL ? BARID_ENOTFOUND : rc;
-    }
-}
-
-/* --- claims */
-
-static int make_single(struct store *s, struct log_entry *e)
-{
-    struct unit_state pending = {.status = UNIT_PENDING, .due_us = e->next_us};
-    int rc = extra_make(s, e);
-
-    if (rc != 0 || e->extra->units.n > 0)
-        return rc;
-    if ((rc = units_init(&e->extra->units, s->mem, &pending, 1)) != 0)
-        extra_settle(s, e);
-    return rc;
-}
-
-/* Its states cannot be had: it waits for an operator or the next start, and others go on. */
-static void set_broken(struct store *s, uint64_t id, int rc)
-{
-    uint32_t place;
-    struct log_entry *e = visible(s, id, &place);
-
-    if (e == NULL)
-        return;
-    e->flags |= ENTRY_BROKEN;
-    index_due(&s->index, place, e->next_us, false);
-    s->stats.damaged++;
-    log_record(s->log, LOG_LEVEL_ERROR, "spool", "message set aside: its record cannot be read",
-               LOG_INT("id", id), LOG_CSTR("error", barid_strerror(rc)));
-}
-
-/* Claims the message on top. BARID_EAGAIN: the top is another one now. */
-static int claim_top(struct store *s, uint32_t place, int64_t now_us, struct spool_claim *claim)
-{
-    struct log_entry *e = index_entry(&s->index, place);
-    uint64_t id = e->id;
-    int rc;
-
-    if (e->n_units == 1) {
-        rc = make_single(s, e);
-    } else if (e->extra == NULL || !e->extra->whole) {
-        rc = make_whole(s, id, &place, &e);
-        if (rc == BARID_ECORRUPT || rc == BARID_EIO)
-            set_broken(s, id, rc);
-        if (rc != BARID_ENOMEM)
-            return BARID_EAGAIN; /* the lock was given up: look again */
-    } else {
-        rc = 0;
-    }
-    if (rc != 0)
-        return rc;
-    claim->id = id;
-    claim->lease = s->last_lease + 1;
-    rc = units_claim(&e->extra->units, now_us, claim->lease, &claim->units, &claim->n_units);
-    if (rc == BARID_ENOMEM) {
-        extra_settle(s, e);
-        return rc;
-    }
-    s->last_lease += rc == 0;
-    index_due(&s->index, place, units_next(&e->extra->units), true);
-    return rc == 0 ? 0 : BARID_EAGAIN;
-}
-
-int state_claim(struct spool *spool, int64_t now_us, size_t max, struct spool_claim *claims,
-                size_t *n_r)
-{
-    struct store *s = store_of(spool);
-    int rc;
-
-    *n_r = 0;
-    pthread_mutex_lock(&s->lock);
-    rc = store_writable(s);
-    while (rc == 0 && *n_r < max) {
-        uint32_t place = index_top(&s->index);
-
-        if (place == 0 || index_entry(&s->index, place)->next_us > now_us)
-            break;
-        rc = claim_top(s, place, now_us, &claims[*n_r]);
-        if (rc == 0)
-            ++*n_r;
-        else if (rc == BARID_EAGAIN)
-            rc = 0;
-    }
-    pthread_mutex_unlock(&s->lock);
-    return *n_r > 0 ? 0 : rc;
-}
-
-void state_release(struct spool *spool, uint64_t id, uint64_t lease)
-{
-    struct store *s = store_of(spool);
-    struct log_entry *e;
-    uint32_t place;
-
-    pthread_mutex_lock(&s->lock);
-    e = visible(s, id, &place);
-    if (e != NULL && e->extra != NULL && units_release(&e->extra->units, lease) > 0) {
-        index_due(&s->index, place, units_next(&e->extra->units), e->state == SPOOL_ACTIVE);
-        extra_settle(s, e);
-    }
-    store_announce(s);
-}
-
-/* --- changes */
-
-/* Units as unit_state array, and the earliest pending one: leases are of no account on the
- * disk. */
+/* Units as unit_state array, and what is known of them: leases are of no account on the disk. */
 static void encode_states(const struct units *units, struct unit_state *states,
                           struct log_piece *piece)
 {
-    piece->rec.next_us = INT64_MAX;
-    for (uint32_t i = 0; i < units->n; i++) {
+    struct units_digest d = units_digest(units);
+
+    record_digest(&piece->rec, &d);
+    for (uint32_t i = 0; i < units->n; i++)
         states[i] = units->v[i].state;
-        if (states[i].status == UNIT_PENDING && states[i].due_us < piece->rec.next_us)
-            piece->rec.next_us = states[i].due_us;
-    }
     piece->n_units = (size_t)(log_units_encode(states, units->n, piece->units) - piece->units);
     piece->rec.units = units->n;
     piece->rec.units_len = (uint32_t)piece->n_units;
@@ -260,7 +52,7 @@ static int change_prepare(struct store *s, const struct log_entry *e, size_t n, 
     int rc;
 
     for (uint32_t i = 0; i < units->n; i++)
-        size += 19 + units->v[i].state.reply.n;
+        size += LOG_RUN_MOST + units->v[i].state.reply.n;
     if ((rc = op_new(s, LOG_OP_STATE, 1, done, user, &op)) != 0)
         return rc;
     op->pieces[0].units = mem_alloc(s->mem, size > 0 ? size : 1);
@@ -317,8 +109,9 @@ static void queue_state(struct store *s, uint32_t place, struct log_entry *e, st
     };
     encode_states(&e->extra->units, scratch, piece);
     piece->length = op->length = log_record_length(&piece->rec);
-    index_due(&s->index, place, units_next(&e->extra->units),
-              e->state == SPOOL_ACTIVE && (e->flags & ENTRY_BROKEN) == 0);
+    entry_take_digest(e, &piece->rec); /* what was hastened is forgotten */
+    e->hastened = 0;
+    entry_schedule(s, place, e);
     supersede(e->extra, op);
     e->extra->writing++;
     op_enqueue(s, op, op->done != NULL);
@@ -363,6 +156,8 @@ static int apply_changes(struct store *s, uint32_t place, struct log_entry *e, u
         op_del(s, op);
     } else {
         e->extra->whole = true; /* of several it was; one has just been told whole */
+        if (lease == 0)
+            e->flags &= ENTRY_FLAGS & ~ENTRY_ASIDE;
         queue_change(s, place, e, op, scratch);
     }
     mem_free(s->mem, scratch);
@@ -381,7 +176,7 @@ int state_update(struct spool *spool, uint64_t id, uint64_t lease,
         return BARID_EINVALID;
     pthread_mutex_lock(&s->lock);
     rc = store_writable(s);
-    if (rc == 0 && (e = visible(s, id, &place)) == NULL)
+    if (rc == 0 && (e = entry_visible(s, id, &place)) == NULL)
         rc = BARID_ENOTFOUND;
     if (rc == 0 && n > 0 && (e->extra == NULL || e->extra->units.leased == 0))
         rc = BARID_EINVALID;
@@ -403,7 +198,7 @@ int state_change(struct spool *spool, uint64_t id, const struct unit_change *cha
     pthread_mutex_lock(&s->lock);
     rc = store_writable(s);
     if (rc == 0)
-        rc = make_whole(s, id, &place, &e);
+        rc = entry_whole(s, id, &place, &e);
     if (rc == 0) {
         rc = n == 0 ? answer_only(s, done, user)
                     : apply_changes(s, place, e, 0, changes, n, done, user);
@@ -429,13 +224,14 @@ int state_set(struct spool *spool, uint64_t id, enum spool_state state, spool_do
     pthread_mutex_lock(&s->lock);
     rc = store_writable(s);
     if (rc == 0)
-        rc = make_whole(s, id, &place, &e);
+        rc = entry_whole(s, id, &place, &e);
     if (rc == 0 && (rc = change_prepare(s, e, 0, done, user, &op, &scratch)) != 0)
         extra_settle(s, e);
     if (rc == 0) {
         s->stats.messages[e->state]--;
         s->stats.messages[state]++;
         e->state = state & 3u;
+        e->flags &= ENTRY_FLAGS & ~ENTRY_ASIDE;
         queue_change(s, place, e, op, scratch);
     }
     store_announce(s);
@@ -455,7 +251,7 @@ int state_erase(struct spool *spool, uint64_t id, spool_done done, void *user)
         return rc;
     pthread_mutex_lock(&s->lock);
     rc = store_writable(s);
-    if (rc == 0 && (e = visible(s, id, &place)) == NULL)
+    if (rc == 0 && (e = entry_visible(s, id, &place)) == NULL)
         rc = BARID_ENOTFOUND;
     if (rc == 0)
         queue_del(s, place, e, op);

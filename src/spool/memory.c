@@ -5,8 +5,8 @@
  * order of id, due messages found by looking at all. One thread calls the done callbacks, in
  * order, because none may be called from within the call that took it.
  *
- * Here: opening and closing, that thread, the array. Messages come in by memory_put.c, change and
- * go by memory_state.c, are read by memory_read.c.
+ * Here: opening and closing, that thread, the array. Messages come in by memory_put.c, are given
+ * out by memory_claim.c, change and go by memory_state.c, are read by memory_read.c.
  */
 #include "spool/memory_int.h"
 
@@ -84,9 +84,21 @@ struct message *memory_find(const struct memory *m, uint64_t id)
     return i < m->n && m->messages[i]->id == id ? m->messages[i] : NULL;
 }
 
+struct units_digest memory_digest(const struct message *msg)
+{
+    struct units_digest d = units_digest(&msg->units);
+
+    if (msg->is_regrouped) {
+        d.is_mixed = false;
+        d.group = msg->group;
+    }
+    return d;
+}
+
 int64_t memory_claimable(const struct message *msg)
 {
-    return msg->state == SPOOL_ACTIVE ? units_next(&msg->units) : INT64_MAX;
+    return msg->state == SPOOL_ACTIVE && !msg->is_aside ? units_next(&msg->units, msg->hastened)
+                                                        : INT64_MAX;
 }
 
 int64_t memory_earliest(const struct memory *m)
@@ -192,6 +204,10 @@ static const struct spool_ops memory_ops = {
     .put_describe = put_set_text,
     .commit = memory_commit,
     .claim = memory_claim,
+    .claim_some = memory_claim_some,
+    .claim_one = memory_claim_one,
+    .put_aside = memory_put_aside,
+    .hasten = memory_hasten,
     .next_due = memory_next_due,
     .watch = memory_watch,
     .update = memory_update,
@@ -216,6 +232,8 @@ int spool_memory_open(struct spool **spool_r, const struct spool_memory_options 
     if (m == NULL)
         return err_set(e, BARID_ENOMEM, "spool: out of memory");
     m->spool.ops = &memory_ops;
+    /* Nothing survives it that another key could be compared with. */
+    memcpy(m->spool.key, "key of no secret", sizeof(m->spool.key));
     m->mem = options->mem;
     m->clock = options->clock != NULL ? *options->clock : clock_system;
     m->max_bytes = options->max_bytes;

@@ -17,6 +17,10 @@ struct message {
     struct units units;
     struct put_text *text;
     struct put_body *body; /* counted under the lock */
+    bool is_aside;         /* only claim_one gives it out */
+    bool is_regrouped;     /* put aside with this group, and not recorded since */
+    uint32_t group;
+    uint32_t hastened; /* as in digest_hasten; 0 = nothing */
 };
 
 struct completion {
@@ -58,6 +62,7 @@ int completion_new(struct memory *m, spool_done done, void *user,
 void completion_queue(struct memory *m, struct completion *c); /* NULL is allowed */
 size_t memory_lower_bound(const struct memory *m, uint64_t id);
 struct message *memory_find(const struct memory *m, uint64_t id);
+struct units_digest memory_digest(const struct message *msg);
 int64_t memory_claimable(const struct message *msg); /* from when on */
 int64_t memory_earliest(const struct memory *m);
 void memory_announce(struct memory *m); /* unlocks */
@@ -78,16 +83,24 @@ uint64_t memory_put_id(struct spool_put *put);
 int memory_commit(struct spool *s, struct spool_put **puts, size_t n, spool_done done,
                   void *user);
 
-/* --- memory_state.c */
+/* --- memory_claim.c */
 int memory_claim(struct spool *s, int64_t now_us, size_t max, struct spool_claim *claims,
                  size_t *n_r);
+int memory_claim_some(struct spool *s, int64_t now_us, size_t max,
+                      bool (*choose)(void *user, uint64_t id, uint32_t group), void *user,
+                      struct spool_claim *claims, size_t *n_r, size_t *aside_r);
+int memory_claim_one(struct spool *s, uint64_t id, int64_t now_us, struct spool_claim *claim_r);
+void memory_release(struct spool *s, uint64_t id, uint64_t lease);
+void memory_put_aside(struct spool *s, uint64_t id, uint64_t lease, uint32_t group);
+int memory_hasten(struct spool *s, uint32_t group, size_t *n_r);
+
+/* --- memory_state.c */
 int64_t memory_next_due(struct spool *s);
 void memory_watch(struct spool *s, void (*changed)(void *user), void *user);
 int memory_update(struct spool *s, uint64_t id, uint64_t lease,
                   const struct unit_change *changes, size_t n, spool_done done, void *user);
 int memory_change(struct spool *s, uint64_t id, const struct unit_change *changes, size_t n,
                   spool_done done, void *user);
-void memory_release(struct spool *s, uint64_t id, uint64_t lease);
 int memory_set_state(struct spool *s, uint64_t id, enum spool_state state, spool_done done,
                      void *user);
 int memory_erase(struct spool *s, uint64_t id, spool_done done, void *user);

@@ -7,12 +7,15 @@
 
 static void describe(const struct message *msg, struct spool_message *message_r)
 {
+    struct units_digest d = memory_digest(msg);
+
     *message_r = (struct spool_message){
         .id = msg->id,
         .state = msg->state,
-        .next_due_us = units_next(&msg->units),
+        .next_due_us = units_next(&msg->units, msg->hastened),
         .size = msg->size,
         .units = msg->units.n,
+        .group = digest_group(&d),
     };
 }
 

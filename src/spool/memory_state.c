@@ -1,49 +1,7 @@
-/* spool/memory_state.c: claims, unit states, message states, removal; the store without a disk. */
+/* spool/memory_state.c: unit states, message states, removal; the store without a disk. */
 #include "spool/memory_int.h"
 
 #include "base/mem.h"
-
-static struct message *most_due(const struct memory *m, int64_t now_us)
-{
-    struct message *best = NULL;
-    int64_t best_from = 0;
-
-    for (size_t i = 0; i < m->n; i++) {
-        int64_t from = memory_claimable(m->messages[i]);
-
-        if (from > now_us || from == INT64_MAX || (best != NULL && from >= best_from))
-            continue;
-        best = m->messages[i];
-        best_from = from;
-    }
-    return best;
-}
-
-int memory_claim(struct spool *s, int64_t now_us, size_t max, struct spool_claim *claims,
-                 size_t *n_r)
-{
-    struct memory *m = memory_of(s);
-    int rc = 0;
-
-    *n_r = 0;
-    pthread_mutex_lock(&m->lock);
-    while (*n_r < max) {
-        struct message *msg = most_due(m, now_us);
-        struct spool_claim *claim = &claims[*n_r];
-
-        if (msg == NULL)
-            break;
-        claim->id = msg->id;
-        claim->lease = m->last_lease + 1;
-        rc = units_claim(&msg->units, now_us, claim->lease, &claim->units, &claim->n_units);
-        if (rc != 0)
-            break;
-        m->last_lease++;
-        ++*n_r;
-    }
-    pthread_mutex_unlock(&m->lock);
-    return *n_r > 0 ? 0 : rc;
-}
 
 int64_t memory_next_due(struct spool *s)
 {
@@ -66,6 +24,15 @@ void memory_watch(struct spool *s, void (*changed)(void *user), void *user)
     pthread_mutex_unlock(&m->watch_lock);
 }
 
+/* What the next record of the log says: what was known without one is forgotten. */
+static void recorded(struct message *msg, bool by_operator)
+{
+    msg->is_regrouped = false;
+    msg->hastened = 0;
+    if (by_operator)
+        msg->is_aside = false;
+}
+
 /* update and change differ in the lease only: 0 is the operator's. */
 static int change_units(struct spool *s, uint64_t id, uint64_t lease,
                         const struct unit_change *changes, size_t n, spool_done done,
@@ -82,6 +49,8 @@ static int change_units(struct spool *s, uint64_t id, uint64_t lease,
     msg = memory_find(m, id);
     rc = msg == NULL ? BARID_ENOTFOUND : units_change(&msg->units, lease, changes, n);
     if (rc == 0) {
+        if (n > 0)
+            recorded(msg, lease == 0);
         memory_remove_if_over(m, msg);
         completion_queue(m, c);
     }
@@ -103,17 +72,6 @@ int memory_change(struct spool *s, uint64_t id, const struct unit_change *change
     return change_units(s, id, 0, changes, n, done, user);
 }
 
-void memory_release(struct spool *s, uint64_t id, uint64_t lease)
-{
-    struct memory *m = memory_of(s);
-    struct message *msg;
-
-    pthread_mutex_lock(&m->lock);
-    if ((msg = memory_find(m, id)) != NULL)
-        units_release(&msg->units, lease);
-    memory_announce(m);
-}
-
 int memory_set_state(struct spool *s, uint64_t id, enum spool_state state, spool_done done,
                      void *user)
 {
@@ -129,6 +87,7 @@ int memory_set_state(struct spool *s, uint64_t id, enum spool_state state, spool
     pthread_mutex_lock(&m->lock);
     if ((msg = memory_find(m, id)) != NULL) {
         msg->state = state;
+        recorded(msg, true);
         memory_remove_if_over(m, msg);
         completion_queue(m, c);
     }

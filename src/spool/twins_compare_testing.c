@@ -50,6 +50,7 @@ static void compare_info(struct twins *t, const struct spool_message *memory,
     twins_same(t, "when a message is due", memory->next_due_us, log->next_due_us);
     twins_same(t, "size of a message", (int64_t)memory->size, (int64_t)log->size);
     twins_same(t, "number of units", memory->units, log->units);
+    twins_same(t, "group of a message", memory->group, log->group);
 }
 
 static void compare_loaded(struct twins *t, const struct spool_loaded *memory,
@@ -68,6 +69,10 @@ static void compare_loaded(struct twins *t, const struct spool_loaded *memory,
         twins_same(t, "status of a unit", a->status, b->status);
         twins_same(t, "attempts of a unit", a->attempts, b->attempts);
         twins_same(t, "when a unit is due", a->due_us, b->due_us);
+        twins_same(t, "group of a unit", a->group, b->group);
+        twins_same(t, "suspicion of a unit", a->suspect, b->suspect);
+        for (int k = 0; k < UNIT_AHEAD_MAX; k++)
+            twins_same(t, "seconds ahead of a unit", a->ahead_s[k], b->ahead_s[k]);
         if (!slice_eq(a->reply, b->reply))
             twins_differ(t, "replies of a unit differ");
     }

@@ -74,12 +74,17 @@ static void drop_claim(struct twins *t, struct twin_claim *c)
 static void release(struct twins *t)
 {
     struct twin_claim *c = some_claim(t);
-    bool wrong = twins_below(t, 8) == 0;
+    bool wrong = twins_below(t, 8) == 0, aside = twins_below(t, 3) == 0;
+    uint32_t group = twins_group(t);
 
     if (c == NULL)
         return;
-    for (int side = 0; side < 2; side++)
-        t->s[side]->ops->release(t->s[side], c->id[side], wrong ? 0 : c->lease[side]);
+    for (int side = 0; side < 2; side++) {
+        if (aside)
+            t->s[side]->ops->put_aside(t->s[side], c->id[side], wrong ? 0 : c->lease[side], group);
+        else
+            t->s[side]->ops->release(t->s[side], c->id[side], wrong ? 0 : c->lease[side]);
+    }
     if (!wrong)
         drop_claim(t, c);
 }
@@ -96,6 +101,7 @@ static void add_claim(struct twins *t, const struct spool_claim *memory,
     if (twins_same(t, "units of a claim", (int64_t)memory->n_units, (int64_t)log->n_units) &&
         memcmp(memory->units, log->units, log->n_units * sizeof(*log->units)) != 0)
         twins_differ(t, "other units were claimed");
+    twins_same(t, "group of a claim", memory->group, log->group);
     free(log->units);
     t->claims[t->n_claims++] = (struct twin_claim){.id = {memory->id, log->id},
                                                    .lease = {memory->lease, log->lease},
@@ -103,10 +109,38 @@ static void add_claim(struct twins *t, const struct spool_claim *memory,
                                                    .n_units = memory->n_units};
 }
 
+/* Which of those that are due are chosen: the same ones on both sides, and asked about in the same order. */
+struct choosing {
+    uint64_t yes; /* bit by bit */
+    size_t n;
+    uint32_t groups[64];
+};
+
+static bool choose(void *user, uint64_t id, uint32_t group)
+{
+    struct choosing *c = user;
+
+    (void)id;
+    c->groups[c->n % 64] = group;
+    return c->yes >> (c->n++ % 64) & 1;
+}
+
+static void compare_choosing(struct twins *t, const struct choosing c[2], const size_t aside[2])
+{
+    twins_same(t, "messages asked about", (int64_t)c[0].n, (int64_t)c[1].n);
+    twins_same(t, "messages put aside", (int64_t)aside[0], (int64_t)aside[1]);
+    if (memcmp(c[0].groups, c[1].groups, sizeof(c[0].groups)) != 0)
+        twins_differ(t, "groups asked about differ");
+    t->asides += aside[0];
+}
+
 static void claim(struct twins *t)
 {
     int64_t now_us = t->wall_us + (int64_t)twins_below(t, 20) * 1000000;
-    size_t max = (size_t)twins_below(t, 4), n[2];
+    size_t max = (size_t)twins_below(t, 4), n[2], aside[2] = {0, 0};
+    uint64_t yes = twins_below(t, 3) == 0 ? UINT64_MAX : rng_u64(&t->rng.rng);
+    struct choosing c[2] = {{.yes = yes}, {.yes = yes}};
+    bool some = twins_below(t, 2) == 0;
     struct spool_claim claims[2][4];
     int rc[2];
 
@@ -115,8 +149,14 @@ static void claim(struct twins *t)
         return;
     }
     twins_settle(t);
-    for (int side = 0; side < 2; side++)
-        rc[side] = t->s[side]->ops->claim(t->s[side], now_us, max, claims[side], &n[side]);
+    for (int side = 0; side < 2; side++) {
+        struct spool *s = t->s[side];
+
+        rc[side] = some ? s->ops->claim_some(s, now_us, max, choose, &c[side], claims[side],
+                                             &n[side], &aside[side])
+                        : s->ops->claim(s, now_us, max, claims[side], &n[side]);
+    }
+    compare_choosing(t, c, aside);
     twins_same(t, "claim", rc[0], rc[1]);
     if (!twins_same(t, "claims", (int64_t)n[0], (int64_t)n[1])) {
         for (int side = 0; side < 2; side++) {
@@ -126,6 +166,46 @@ static void claim(struct twins *t)
     }
     for (size_t i = 0; i < n[0]; i++)
         add_claim(t, &claims[0][i], &claims[1][i]);
+}
+
+static void claim_one(struct twins *t)
+{
+    int64_t now_us = t->wall_us + (int64_t)twins_below(t, 20) * 1000000;
+    struct spool_claim claims[2];
+    uint64_t id[2];
+    int rc[2];
+
+    if (t->n_claims == TWINS_CLAIMS) {
+        release(t);
+        return;
+    }
+    some_mail(t, id);
+    twins_settle(t);
+    for (int side = 0; side < 2; side++)
+        rc[side] = t->s[side]->ops->claim_one(t->s[side], id[side], now_us, &claims[side]);
+    if (!twins_same(t, "claim_one", rc[0], rc[1]) || rc[0] != 0) {
+        for (int side = 0; side < 2; side++) {
+            if (rc[side] == 0)
+                free(claims[side].units);
+        }
+        return;
+    }
+    add_claim(t, &claims[0], &claims[1]);
+    t->ones++;
+}
+
+static void hasten(struct twins *t)
+{
+    uint32_t group = twins_below(t, 20) == 0 ? SPOOL_GROUP_MIXED : twins_group(t);
+    size_t n[2];
+    int rc[2];
+
+    twins_settle(t);
+    for (int side = 0; side < 2; side++)
+        rc[side] = t->s[side]->ops->hasten(t->s[side], group, &n[side]);
+    twins_same(t, "hasten", rc[0], rc[1]);
+    twins_same(t, "messages hastened", (int64_t)n[0], (int64_t)n[1]);
+    t->hastened += n[0];
 }
 
 /* Changes of units of the list, or (NULL) of any; one may be out of range, or twice. */
@@ -304,6 +384,8 @@ void twins_play(struct twins *t)
         {twins_play_mail, 10},
         {twins_play_draft, 12},
         {claim, 8},
+        {claim_one, 4},
+        {hasten, 2},
         {update, 14},
         {release, 2},
         {set_state, 6},

@@ -32,12 +32,24 @@ void twins_describe_unit(struct twins *t, struct unit_state *unit, int64_t due_u
         .status = UNIT_PENDING,
         .due_us = due_us,
         .attempts = (uint32_t)twins_below(t, 5),
+        .suspect = twins_below(t, 8) == 0,
+        .group = twins_below(t, 2) == 0 ? SPOOL_GROUP_NONE : twins_group(t),
         .reply = some_text(t, twins_below(t, 10) == 0 ? SPOOL_UNIT_REPLY_MAX + 200 : 40),
     };
     if (twins_below(t, 3) == 0)
-        unit->status = (enum unit_status)twins_below(t, 4);
+        unit->status = (enum unit_status)twins_below(t, 5);
     if (twins_below(t, 100) == 0)
         unit->status = (enum unit_status)9;
+    if (twins_below(t, 100) == 0)
+        unit->group = SPOOL_GROUP_MIXED; /* no group of a unit */
+    for (uint64_t i = twins_below(t, 3) == 0 ? twins_below(t, UNIT_AHEAD_MAX + 1) : 0; i > 0; i--)
+        unit->ahead_s[i - 1] = (uint32_t)twins_below(t, 3) * 600;
+}
+
+uint32_t twins_group(struct twins *t)
+{
+    /* Some have bits in common. */
+    return SPOOL_GROUP_FIRST + (uint32_t)twins_below(t, 3) + 32 * (uint32_t)twins_below(t, 2);
 }
 
 /* --- one draft */
@@ -156,8 +168,10 @@ static void describe(struct twins *t, const struct twin_draft *d, bool valid)
     n = n < TWINS_UNITS ? n : TWINS_UNITS;
     for (size_t i = 0; i < n; i++) {
         twins_describe_unit(t, &units[i], together ? due_us : twins_due(t));
-        if (valid && units[i].status > UNIT_HELD)
+        if (valid && units[i].status > UNIT_GIVEN_UP)
             units[i].status = UNIT_PENDING;
+        if (valid && units[i].group == SPOOL_GROUP_MIXED)
+            units[i].group = SPOOL_GROUP_NONE;
     }
     if (valid)
         units[0].status = UNIT_PENDING;

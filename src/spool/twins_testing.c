@@ -207,6 +207,16 @@ void twins_init(struct twins *t, uint64_t seed, unsigned broken)
     open_log(t, false);
 }
 
+/* What the log does not record, the memory forgets, too: a state that is set says all again. */
+static void forget_unrecorded(struct twins *t)
+{
+    struct spool *s = t->s[TWIN_MEMORY];
+    struct spool_message m = {0};
+
+    while (s->ops->after(s, m.id, &m) == 0)
+        s->ops->set_state(s, m.id, m.state, NULL, NULL);
+}
+
 static void put_all_down(struct twins *t)
 {
     const struct spool_ops *ops = t->s[TWIN_MEMORY]->ops;
@@ -249,6 +259,7 @@ void twins_reopen(struct twins *t)
     uint64_t kind;
 
     put_all_down(t);
+    forget_unrecorded(t);
     kind = twins_below(t, KINDS);
     if (kind == BY_POWER_CUT)
         cut_power(t);

@@ -62,6 +62,7 @@ struct twins {
     struct twin_flight *flights;
     atomic_bool told[2]; /* something is due earlier */
     uint64_t operations, reopenings, recycled;
+    uint64_t asides, hastened, ones; /* put aside, hastened, claimed by id */
     char failure[300]; /* the first difference; empty = none */
 };
 
@@ -92,6 +93,7 @@ void twins_compare_due(struct twins *t);
 /* --- twins_put_testing.c: messages on their way in */
 void twins_describe_unit(struct twins *t, struct unit_state *unit, int64_t due_us);
 int64_t twins_due(struct twins *t);
+uint32_t twins_group(struct twins *t);
 void twins_play_draft(struct twins *t); /* something about a put, at random */
 void twins_play_mail(struct twins *t);  /* a message from begin to commit */
 void twins_abort_drafts(struct twins *t);

@@ -1,4 +1,4 @@
-/* spool/units.c: see units.h. Invariant: a leased unit is pending; `leased` counts them. */
+/* spool/units.c: see units.h. Invariant: a leased unit waits; `leased` counts them. */
 #include "spool/units.h"
 
 #include <stdlib.h>
@@ -8,7 +8,8 @@
 
 bool unit_state_valid(const struct unit_state *state)
 {
-    return state->status >= UNIT_PENDING && state->status <= UNIT_HELD &&
+    return state->status >= UNIT_PENDING && state->status <= UNIT_GIVEN_UP &&
+           state->group != SPOOL_GROUP_MIXED &&
            (state->reply.n == 0 || state->reply.p != NULL);
 }
 
@@ -59,22 +60,95 @@ void units_deinit(struct units *u)
     *u = (struct units){.mem = u->mem};
 }
 
-int64_t units_next(const struct units *u)
+static uint32_t group_bits(uint32_t group)
+{
+    /* Groups are hashes: any bits of them will do. */
+    return 1u << (group & 31) | 1u << (group >> 5 & 31);
+}
+
+/* bits: of all groups so far; 0 = nothing was added yet. */
+static void digest_add(struct units_digest *d, uint32_t *bits, const struct unit_state *u)
+{
+    if (!unit_waits(u->status))
+        return;
+    if (*bits == 0)
+        d->group = u->group;
+    *bits |= group_bits(u->group);
+    d->is_mixed = d->is_mixed || d->group != u->group;
+    d->tried = d->tried || u->attempts > 0;
+    if (u->due_us < d->next_us)
+        d->next_us = u->due_us;
+}
+
+struct units_digest unit_states_digest(const struct unit_state *states, size_t n)
+{
+    struct units_digest d = {.next_us = INT64_MAX};
+    uint32_t bits = 0;
+
+    for (size_t i = 0; i < n; i++)
+        digest_add(&d, &bits, &states[i]);
+    d.group = d.is_mixed ? bits : d.group;
+    return d;
+}
+
+struct units_digest units_digest(const struct units *u)
+{
+    struct units_digest d = {.next_us = INT64_MAX};
+    uint32_t bits = 0;
+
+    for (uint32_t i = 0; i < u->n; i++)
+        digest_add(&d, &bits, &u->v[i].state);
+    d.group = d.is_mixed ? bits : d.group;
+    return d;
+}
+
+uint32_t digest_hasten(const struct units_digest *d, uint32_t group, uint32_t hastened)
+{
+    uint32_t bits = group_bits(group), more;
+
+    if (!d->tried || (d->is_mixed ? (d->group & bits) != bits : d->group != group))
+        return 0;
+    more = d->is_mixed ? group : SPOOL_GROUP_MIXED;
+    return hastened == 0 || hastened == more ? more : SPOOL_GROUP_MIXED;
+}
+
+static bool is_hastened(const struct unit *unit, uint32_t hastened)
+{
+    return hastened != 0 && unit->state.attempts > 0 &&
+           (hastened == SPOOL_GROUP_MIXED || unit->state.group == hastened);
+}
+
+static bool is_free(const struct unit *unit)
+{
+    return unit_waits(unit->state.status) && unit->lease == 0;
+}
+
+bool units_hastens(const struct units *u, uint32_t hastened)
+{
+    for (uint32_t i = 0; i < u->n; i++) {
+        if (is_free(&u->v[i]) && is_hastened(&u->v[i], hastened))
+            return true;
+    }
+    return false;
+}
+
+int64_t units_next(const struct units *u, uint32_t hastened)
 {
     int64_t next = INT64_MAX;
 
     for (uint32_t i = 0; i < u->n; i++) {
         const struct unit *unit = &u->v[i];
+        int64_t due = is_hastened(unit, hastened) ? 0 : unit->state.due_us;
 
-        if (unit->state.status == UNIT_PENDING && unit->lease == 0 && unit->state.due_us < next)
-            next = unit->state.due_us;
+        if (is_free(unit) && due < next)
+            next = due;
     }
     return next;
 }
 
 static bool status_over(enum unit_status status)
 {
-    return status != UNIT_PENDING && status != UNIT_HELD;
+    return !unit_waits(status) && status != UNIT_HELD;
 }
 
 bool units_over(const struct units *u)
@@ -95,18 +169,18 @@ bool unit_states_over(const struct unit_state *states, size_t n)
     return true;
 }
 
-static bool is_due(const struct unit *unit, int64_t now_us)
+static bool is_due(const struct unit *unit, int64_t now_us, uint32_t hastened)
 {
-    return unit->state.status == UNIT_PENDING && unit->lease == 0 &&
-           unit->state.due_us <= now_us;
+    return is_free(unit) && (unit->state.due_us <= now_us || is_hastened(unit, hastened));
 }
 
-int units_claim(struct units *u, int64_t now_us, uint64_t lease, uint32_t **list_r, size_t *n_r)
+int units_claim(struct units *u, int64_t now_us, uint32_t hastened, uint64_t lease,
+                uint32_t **list_r, size_t *n_r)
 {
     size_t n = 0;
 
     for (uint32_t i = 0; i < u->n; i++)
-        n += is_due(&u->v[i], now_us);
+        n += is_due(&u->v[i], now_us, hastened);
     if (n == 0)
         return BARID_ENOTFOUND;
     /* Plain malloc: the caller frees the list with free(3). */
@@ -114,7 +188,7 @@ int units_claim(struct units *u, int64_t now_us, uint64_t lease, uint32_t **list
         return BARID_ENOMEM;
     *n_r = 0;
     for (uint32_t i = 0; i < u->n; i++) {
-        if (!is_due(&u->v[i], now_us))
+        if (!is_due(&u->v[i], now_us, hastened))
             continue;
         u->v[i].lease = lease;
         (*list_r)[(*n_r)++] = i;
