@@ -54,6 +54,19 @@ void released_units_come_again(void **state);
 void leases_end_with_the_process(void **state);
 void tells_when_something_is_due_earlier(void **state);
 
+/* --- conformance_group_testing.c */
+void a_unit_given_up_is_claimed(void **state);
+void groups_come_back(void **state);
+void messages_tell_their_group(void **state);
+void choosing_puts_aside(void **state);
+void what_is_put_aside_comes_back(void **state);
+void claims_one_by_its_id(void **state);
+void a_claim_is_put_aside(void **state);
+void hastens_a_group(void **state);
+void hastens_one_group_of_several(void **state);
+void a_restart_forgets_what_was_hastened(void **state);
+void has_a_key(void **state);
+
 /* --- conformance_operate_testing.c */
 void held_messages_are_not_claimed(void **state);
 void operators_change_units(void **state);

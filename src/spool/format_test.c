@@ -19,9 +19,12 @@
 static void units_come_back(void **state)
 {
     struct unit_state units[6] = {
-        {UNIT_PENDING, 5, 0, {NULL, 0}},  {UNIT_PENDING, 5, 0, {NULL, 0}},
-        {UNIT_DONE, 0, 1, {"250 ok", 6}}, {UNIT_DONE, 0, 1, {"250 ok", 6}},
-        {UNIT_FAILED, 0, 2, {"no", 2}},   {UNIT_HELD, 9, 3, {NULL, 0}},
+        {.due_us = 5},
+        {.due_us = 5},
+        {.status = UNIT_DONE, .attempts = 1, .reply = {"250 ok", 6}},
+        {.status = UNIT_DONE, .attempts = 1, .reply = {"250 ok", 6}},
+        {.status = UNIT_FAILED, .attempts = 2, .reply = {"no", 2}},
+        {.status = UNIT_HELD, .due_us = 9, .attempts = 3},
     };
     struct unit_state back[6];
     uint8_t p[256];
@@ -40,6 +43,77 @@ static void units_come_back(void **state)
     for (size_t cut = 0; cut < n; cut++)
         assert_int_equal(log_units_decode(back, 6, p, cut), BARID_ECORRUPT);
     assert_int_equal(log_units_decode(back, 5, p, n), BARID_ECORRUPT);
+}
+
+static void check_unit(const struct unit_state *a, const struct unit_state *b)
+{
+    assert_int_equal(a->status, b->status);
+    assert_int_equal(a->due_us, b->due_us);
+    assert_int_equal(a->attempts, b->attempts);
+    assert_int_equal(a->group, b->group);
+    assert_int_equal(a->suspect, b->suspect);
+    assert_memory_equal(a->ahead_s, b->ahead_s, sizeof(a->ahead_s));
+    assert_true(slice_eq(a->reply, b->reply));
+}
+
+/* What next hops need is in a block that others do not have: each of it alone is kept, and keeps runs apart. */
+static void units_of_next_hops_come_back(void **state)
+{
+    struct unit_state units[7] = {
+        {.group = 0xfffffffe, .due_us = 5, .reply = {"450 x", 5}},
+        {.group = 0xfffffffe, .due_us = 5, .reply = {"450 x", 5}},
+        {.group = 0xfffffffe, .due_us = 5, .reply = {"450 x", 5}, .suspect = true},
+        {.group = 0xfffffffe, .due_us = 5, .reply = {"450 x", 5}, .ahead_s = {0, 60}},
+        {.suspect = true},
+        {.ahead_s = {1, 2, 3, UINT32_MAX}},
+        {.status = UNIT_GIVEN_UP, .reply = {"550 no", 6}},
+    };
+    struct unit_state back[7];
+    uint8_t p[512];
+    size_t n = log_units_size(units, 7);
+
+    (void)state;
+    assert_int_equal(n, 6 * LOG_RUN_SIZE + 5 * 5 + 4 * (2 + UNIT_AHEAD_MAX) + 3 * 5 + 6);
+    assert_true(log_units_size(&units[5], 1) == LOG_RUN_MOST);
+    assert_int_equal(log_units_encode(units, 7, p) - p, n);
+    assert_int_equal(log_units_decode(back, 7, p, n), 0);
+    for (size_t i = 0; i < 7; i++)
+        check_unit(&back[i], &units[i]);
+    for (size_t cut = 0; cut < n; cut++)
+        assert_int_equal(log_units_decode(back, 7, p, cut), BARID_ECORRUPT);
+    p[LOG_RUN_SIZE] = (UNIT_AHEAD_MAX + 1) << 1; /* more intervals than there can be */
+    assert_int_equal(log_units_decode(back, 7, p, n), BARID_ECORRUPT);
+    p[LOG_RUN_SIZE] = 0;
+    memcpy(p + LOG_RUN_SIZE + 1, "\1\0\0\0", 4); /* no group of a unit */
+    assert_int_equal(log_units_decode(back, 7, p, n), BARID_ECORRUPT);
+}
+
+/* Octets as they were written before there were next hops. */
+static void units_of_before_are_read(void **state)
+{
+    static const uint8_t p[] = {2, 0, 0, 0, UNIT_PENDING, 3, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0, 2, 0, 'n', 'o'};
+    struct unit_state want = {.attempts = 3, .due_us = 9, .reply = {"no", 2}}, back[2];
+    uint8_t again[sizeof(p)];
+
+    (void)state;
+    assert_int_equal(log_units_decode(back, 2, p, sizeof(p)), 0);
+    check_unit(&back[0], &want);
+    check_unit(&back[1], &want);
+    assert_int_equal(log_units_size(back, 2), sizeof(p));
+    log_units_encode(back, 2, again);
+    assert_memory_equal(again, p, sizeof(p));
+}
+
+static void heads_keep_groups(void **state)
+{
+    struct log_record r = {.type = LOG_STATE, .id = 7, .group = 0x80402010, .marks = LOG_MIXED | LOG_TRIED}, back;
+    uint8_t p[LOG_RECORD_SIZE];
+
+    (void)state;
+    log_record_encode(&r, p);
+    assert_int_equal(log_record_decode(&back, p), 0);
+    assert_int_equal(back.group, r.group);
+    assert_int_equal(back.marks, r.marks);
 }
 
 /* A record with a body of n octets at off; where the next one goes. */
@@ -142,6 +216,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(units_come_back),
+        cmocka_unit_test(units_of_next_hops_come_back),
+        cmocka_unit_test(units_of_before_are_read),
+        cmocka_unit_test(heads_keep_groups),
         cmocka_unit_test(scan_tells_torn_from_damaged),
         cmocka_unit_test(index_finds_orders_and_schedules),
     };

@@ -47,8 +47,8 @@ static int claim_entry(struct store *s, uint64_t id, uint32_t place, int64_t now
     if (rc != 0)
         return rc;
     d = entry_digest(e);
-    *claim = (struct spool_claim){
-        .id = id, .lease = s->last_lease + 1, .group = digest_group(&d)};
+    *claim =
+        (struct spool_claim){.id = id, .lease = s->last_lease + 1, .group = digest_group(&d)};
     rc = e->state != SPOOL_ACTIVE || (e->flags & ENTRY_BROKEN) != 0
              ? BARID_ENOTFOUND
              : units_claim(&e->extra->units, now_us, e->hastened, claim->lease, &claim->units,

@@ -58,13 +58,39 @@ static int check_empty(struct store *s, struct err *e)
     return 0;
 }
 
+static int format_damaged(const struct store *s, struct err *e)
+{
+    return err_set(e, BARID_ECORRUPT, "%s/FORMAT is damaged: restore it from another copy",
+                   s->options.dir);
+}
+
+/* Behind the sum, with one of its own, for versions that know no key read no further. None in a
+ * store of such a version: then it is to be added. */
+static bool parse_key(struct store *s, const char *line, bool *has_key_r)
+{
+    unsigned byte, sum;
+
+    if (!(*has_key_r = *line != '\0'))
+        return true;
+    if (strncmp(line, "key ", 4) != 0)
+        return false;
+    line += 4;
+    for (size_t i = 0; i < sizeof(s->spool.key); i++, line += 2) {
+        if (sscanf(line, "%2x", &byte) != 1)
+            return false;
+        s->spool.key[i] = (uint8_t)byte;
+    }
+    return sscanf(line, " sum %x", &sum) == 1 &&
+           crc32c(0, s->spool.key, sizeof(s->spool.key)) == sum;
+}
+
 /* FORMAT as text. BARID_ENOTFOUND: none there. */
-static int parse_format(struct store *s, struct err *e)
+static int parse_format(struct store *s, bool *has_key_r, struct err *e)
 {
     char text[FORMAT_MAX], line[FORMAT_MAX];
     unsigned version = 0, sum = 0;
     unsigned long long size = 0;
-    int n = read_text(s, "FORMAT", text, sizeof(text)), used = 0;
+    int n = read_text(s, "FORMAT", text, sizeof(text)), used = 0, end = 0;
 
     if (n == -ENOENT)
         return BARID_ENOTFOUND;
@@ -76,29 +102,41 @@ static int parse_format(struct store *s, struct err *e)
         return err_set(e, BARID_EVERSION,
                        "%s was written by a newer version (format %u, this one reads %u)",
                        s->options.dir, version, LOG_FORMAT_VERSION);
-    if (sscanf(text, "%*[^\n]\nsegment-size %llu\n%nsum %x\n", &size, &used, &sum) != 2)
-        return err_set(e, BARID_ECORRUPT, "%s/FORMAT is damaged: restore it from another copy",
-                       s->options.dir);
+    if (sscanf(text, "%*[^\n]\nsegment-size %llu\n%nsum %x\n%n", &size, &used, &sum, &end) != 2)
+        return format_damaged(s, e);
     snprintf(line, sizeof(line), "%.*s", used, text);
-    if (crc32c(0, line, strlen(line)) != sum || size % LOG_BLOCK != 0 || size > UINT32_MAX)
-        return err_set(e, BARID_ECORRUPT, "%s/FORMAT is damaged: restore it from another copy",
-                       s->options.dir);
+    if (crc32c(0, line, strlen(line)) != sum || size % LOG_BLOCK != 0 || size > UINT32_MAX ||
+        !parse_key(s, text + end, has_key_r))
+        return format_damaged(s, e);
     s->options.segment_size = size;
     return 0;
+}
+
+/* With a new key. */
+static size_t make_format(struct store *s, char text[FORMAT_MAX])
+{
+    int n = snprintf(text, FORMAT_MAX, "barid-spool %d\nsegment-size %llu\n",
+                     LOG_FORMAT_VERSION, (unsigned long long)s->options.segment_size);
+
+    rng_fill(&s->rng, s->spool.key, sizeof(s->spool.key));
+    n += snprintf(text + n, FORMAT_MAX - (size_t)n, "sum %08x\nkey ", crc32c(0, text, (size_t)n));
+    for (size_t i = 0; i < sizeof(s->spool.key); i++)
+        n += snprintf(text + n, FORMAT_MAX - (size_t)n, "%02x", s->spool.key[i]);
+    n += snprintf(text + n, FORMAT_MAX - (size_t)n, " sum %08x\n",
+                  crc32c(0, s->spool.key, sizeof(s->spool.key)));
+    return (size_t)n;
 }
 
 static int write_format(struct store *s, struct err *e)
 {
     char text[FORMAT_MAX];
-    int n = snprintf(text, sizeof(text), "barid-spool %d\nsegment-size %llu\n",
-                     LOG_FORMAT_VERSION, (unsigned long long)s->options.segment_size);
+    size_t n = make_format(s, text);
     int fd, rc;
 
-    n += snprintf(text + n, sizeof(text) - (size_t)n, "sum %08x\n", crc32c(0, text, (size_t)n));
     fd = s->io->open(s->io->user, s->dir, "FORMAT.new", O_WRONLY | O_CREAT | O_TRUNC, 0600);
     if (fd < 0)
         return err_errno(e, store_err(fd), -fd, "%s/FORMAT.new: cannot create", s->options.dir);
-    rc = io_write_block(s->io, fd, text, (size_t)n, 0);
+    rc = io_write_block(s->io, fd, text, n, 0);
     if (rc >= 0)
         rc = s->io->sync(s->io->user, fd);
     s->io->close(s->io->user, fd);
@@ -185,7 +223,7 @@ static int sync_above(struct store *s, bool made, struct err *e)
 
 int log_dir_open(struct store *s, struct err *e)
 {
-    bool fresh, made;
+    bool fresh, made, has_key = false;
     int rc = make_dir(s, AT_FDCWD, s->options.dir, e);
 
     if (rc < 0)
@@ -193,7 +231,7 @@ int log_dir_open(struct store *s, struct err *e)
     made = rc > 0;
     if ((s->dir = open_dir(s, AT_FDCWD, s->options.dir)) < 0)
         return err_errno(e, BARID_EIO, -s->dir, "%s: cannot open", s->options.dir);
-    rc = parse_format(s, e);
+    rc = parse_format(s, &has_key, e);
     fresh = rc == BARID_ENOTFOUND;
     if (fresh)
         rc = check_empty(s, e);
@@ -203,6 +241,8 @@ int log_dir_open(struct store *s, struct err *e)
         rc = sync_above(s, made, e);
     if (rc == 0 && fresh)
         rc = write_format(s, e);
+    else if (rc == 0 && !has_key && !s->options.read_only)
+        write_format(s, NULL); /* fails on a full disk: then it has another key the next time */
     return rc != 0 ? rc : open_below(s, e);
 }
 

@@ -12,7 +12,7 @@
 struct hastening {
     struct store *s;
     uint32_t group;
-    uint32_t place; /* next to look at */
+    uint32_t place;      /* next to look at */
     uint64_t ids[SLICE]; /* to be read */
     size_t n_ids, n_messages;
 };
@@ -48,7 +48,9 @@ static int look_into(struct hastening *h, uint64_t id)
     int rc = entry_whole(h->s, id, &place, &e);
 
     if (rc != 0)
-        return rc == BARID_ENOMEM ? rc : 0; /* gone; or a claim of it will say what is wrong with it */
+        return rc == BARID_ENOMEM
+                   ? rc
+                   : 0; /* gone; or a claim of it will say what is wrong with it */
     d = entry_digest(e);
     hastened = digest_hasten(&d, h->group, e->hastened);
     if (hastened != 0 && e->state == SPOOL_ACTIVE &&
