@@ -35,7 +35,7 @@ struct policy_route {
     uint32_t attempts; /* before this one */
     const struct hop *hops;
     size_t n_hops; /* 1 to HOP_LIST_MAX */
-    bool pinned; /* out: not asked again at the next attempts of these recipients, which go to the same hops */
+    const struct hop *base; /* how a next hop begins that a handler makes */
     struct arena *arena;
 };
 

@@ -40,12 +40,12 @@ static int broken_update(struct spool *s, uint64_t id, uint64_t lease,
     return rc != 0 ? rc : broken.real->update(s, id, lease, changes, n, done, user);
 }
 
-static int broken_claim(struct spool *s, int64_t now_us, size_t max, struct spool_claim *claims,
-                        size_t *n_r)
+static int broken_claim(struct spool *s, int64_t now_us, size_t max, bool (*choose)(void *user, uint64_t id, uint32_t group),
+                        void *user, struct spool_claim *claims, size_t *n_r, size_t *aside_r)
 {
     int rc = fails();
 
-    return rc != 0 ? rc : broken.real->claim(s, now_us, max, claims, n_r);
+    return rc != 0 ? rc : broken.real->claim_some(s, now_us, max, choose, user, claims, n_r, aside_r);
 }
 
 static int broken_load(struct spool *s, uint64_t id, struct spool_loaded *loaded_r)
@@ -114,7 +114,7 @@ static void test_store_is_closed(void **state)
 
     post(f, 1, START);
     break_store(f, BARID_EIO, 1000);
-    broken.ops.claim = broken_claim;
+    broken.ops.claim_some = broken_claim;
     start(f);
     settle(f);
     post(f, 1, START);
@@ -130,7 +130,7 @@ static void test_claim_without_memory(void **state)
 
     post(f, 1, START);
     break_store(f, BARID_ENOMEM, 1);
-    broken.ops.claim = broken_claim;
+    broken.ops.claim_some = broken_claim;
     start(f);
     settle(f);
     assert_int_equal(broken.calls, 1);

@@ -1,50 +1,137 @@
-/*
- * queue/outcome.c: what deliveries gave becomes the state of their units, and lines of the log.
- * On the loop.
- *
- *   done    -> UNIT_DONE
- *   again   -> UNIT_PENDING at queue_next_attempt, or UNIT_HELD after the last try
- *   failed  -> UNIT_HELD: nothing is given up, somebody decides
- */
+/* queue/outcome.c: see outcome.h. On the loop. */
+#include "queue/outcome.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
 #include "base/slice.h"
-#include "queue/queue_int.h"
+#include "queue/work.h"
 
 #define LOG_RCPTS_MAX 512 /* octets of addresses in one line: a unit may serve thousands */
+#define US_PER_S      INT64_C(1000000)
 
-static uint32_t attempts_before(const struct work *w, uint32_t unit)
+/* --- what was said --- */
+
+static void copy(char *out, size_t size, barid_slice s)
+{
+    snprintf(out, size, "%.*s", (int)(s.n < size ? s.n : size - 1), s.n > 0 ? s.p : "");
+}
+
+void outcome_from_send(struct outcome *o, const struct send_result *r)
+{
+    o->r.status = r->status;
+    copy(o->r.reply, sizeof(o->r.reply), r->reply);
+    copy(o->remote, sizeof(o->remote), r->remote);
+    copy(o->remote_address, sizeof(o->remote_address), r->remote_address);
+    o->stage = r->stage;
+    o->is_suspect = o->r.maybe_duplicate = r->is_suspect;
+    o->no_connection = r->no_connection;
+    o->dsn_passed = r->dsn_passed;
+}
+
+void outcome_set(struct outcome *o, enum delivery_status status, const char *fmt, ...)
+{
+    va_list ap;
+
+    o->r.status = status;
+    va_start(ap, fmt);
+    vsnprintf(o->r.reply, sizeof(o->r.reply), fmt, ap);
+    va_end(ap);
+}
+
+/* --- what becomes of it --- */
+
+static const struct unit_state *before(const struct work *w, uint32_t unit)
 {
     /* A record that cannot be read has not been tried: reading it goes on at the pace of a
      * first retry. */
-    return w->is_loaded && unit < w->loaded.n_units ? w->loaded.units[unit].attempts : 0;
+    static const struct unit_state untried;
+
+    return w->is_loaded && unit < w->loaded.n_units ? &w->loaded.units[unit] : &untried;
 }
 
-static uint32_t next_count(uint32_t attempts)
+struct queue_retry outcome_retry(const struct work *w)
 {
-    return attempts < UINT32_MAX ? attempts + 1 : attempts;
+    struct queue_retry retry = w->queue->o.retry;
+    const struct mail_retry *own = &w->mail.retry;
+
+    if (!w->is_decoded || !own->set)
+        return retry;
+    retry.first_s = own->first_s > 0 ? own->first_s : retry.first_s;
+    retry.max_s = own->max_s > 0 ? own->max_s : retry.max_s;
+    retry.tries = own->tries > 0 ? own->tries : retry.tries;
+    retry.notice = own->notice_set ? own->notice : retry.notice;
+    return retry;
 }
 
-static struct unit_state outcome(struct work *w, uint32_t unit, const struct delivery_result *r)
+/* Intervals that an operator has put in front of the schedule are not counted as tries. */
+static bool take_ahead(struct unit_state *s, int64_t now_us)
+{
+    if (s->ahead_s[0] == 0)
+        return false;
+    s->due_us = now_us + s->ahead_s[0] * US_PER_S;
+    memmove(s->ahead_s, s->ahead_s + 1, sizeof(s->ahead_s) - sizeof(s->ahead_s[0]));
+    s->ahead_s[UNIT_AHEAD_MAX - 1] = 0;
+    return true;
+}
+
+/* False: there are no more tries. */
+static bool schedule(const struct work *w, struct outcome *o)
 {
     struct queue *q = w->queue;
-    struct unit_state s = {
-        .status = UNIT_HELD,
-        .attempts = next_count(attempts_before(w, unit)),
-        .reply = slice_str(r->reply),
-    };
-    int64_t due_us;
+    struct queue_retry retry = outcome_retry(w);
+    int64_t now_us = queue_now_us(q), due_us;
 
-    if (r->status == DELIVERY_DONE)
-        s.status = UNIT_DONE;
-    if (r->status != DELIVERY_AGAIN)
-        return s;
-    due_us = queue_next_attempt(&q->o.retry, s.attempts, queue_now_us(q),
-                                rng_u64(q->o.rng));
-    if (due_us != INT64_MAX) {
-        s.status = UNIT_PENDING;
-        s.due_us = due_us;
+    o->state.status = UNIT_PENDING;
+    if (o->again_us > 0) {
+        o->state.due_us = o->again_us > now_us + US_PER_S ? o->again_us : now_us + US_PER_S;
+        return true;
     }
-    return s;
+    if (take_ahead(&o->state, now_us)) {
+        o->limited = true;
+        return true;
+    }
+    due_us = queue_next_attempt(&retry, o->state.attempts, now_us, rng_u64(q->o.rng));
+    o->state.due_us = due_us;
+    return due_us != INT64_MAX;
 }
+
+/* For good. What a next hop refused and nobody is to be told about is over; anything else waits for an operator: it is this server's
+ * own doing. */
+static void give_up(const struct work *w, struct outcome *o)
+{
+    bool is_null = !w->is_decoded || w->mail.sender.address.n == 0;
+
+    o->state.due_us = queue_now_us(w->queue);
+    o->state.status = !is_null         ? UNIT_GIVEN_UP
+                      : o->hop != NULL ? UNIT_FAILED
+                                       : UNIT_HELD;
+}
+
+void outcome_decide(const struct work *w, struct outcome *o)
+{
+    const struct unit_state *was = before(w, o->unit);
+
+    o->state = *was;
+    o->state.reply = slice_str(o->r.reply);
+    o->state.due_us = 0;
+    o->state.suspect = o->is_suspect;
+    if (o->group >= SPOOL_GROUP_FIRST)
+        o->state.group = o->group;
+    if (!o->not_tried && o->state.attempts < UINT32_MAX)
+        o->state.attempts++;
+    if (o->hold)
+        o->state.status = UNIT_HELD;
+    else if (o->r.status == DELIVERY_DONE)
+        o->state.status = UNIT_DONE;
+    else if (o->r.status == DELIVERY_FAILED || !schedule(w, o))
+        give_up(w, o);
+    if (o->limited)
+        o->state.attempts = was->attempts;
+}
+
+/* --- told --- */
 
 /* Addresses served, separated by spaces; "" for the message itself. */
 static barid_slice addresses(const struct work *w, uint32_t unit, char *out)
@@ -69,69 +156,98 @@ static barid_slice addresses(const struct work *w, uint32_t unit, char *out)
     return slice_of(out, n);
 }
 
-static const char *status_name(const struct unit_state *s)
+static const char *state_name(const struct unit_state *s)
 {
-    return s->status == UNIT_DONE      ? "delivered"
-           : s->status == UNIT_PENDING ? "deferred"
-                                       : "held";
+    static const char *const names[] = {[UNIT_PENDING] = "deferred",
+                                        [UNIT_DONE] = "delivered",
+                                        [UNIT_FAILED] = "failed",
+                                        [UNIT_HELD] = "held",
+                                        [UNIT_GIVEN_UP] = "failed"};
+
+    return names[s->status];
 }
 
-static void log_attempt(const struct work *w, const struct unit_change *c,
-                        const struct delivery_result *r)
+static const char *kind_name(const struct work *w, uint32_t unit)
 {
-    const struct unit *u = w->is_decoded ? &w->units[c->unit] : NULL;
+    if (!w->is_decoded)
+        return "?";
+    return (unsigned)w->units[unit].kind == 0 ? "none" : disposition_kind_name(w->units[unit].kind);
+}
+
+/* "mx.example.com (192.0.2.1:25)" */
+static barid_slice remote(const struct outcome *o, char *out, size_t size)
+{
+    if (o->remote[0] == '\0')
+        return BARID_S("");
+    snprintf(out, size, o->remote_address[0] != '\0' ? "%s (%s)" : "%s", o->remote, o->remote_address);
+    return slice_str(out);
+}
+
+#define REMOTE_SIZE (OUTCOME_NAME_SIZE + ENDPOINT_SIZE + 4)
+
+void outcome_log(const struct work *w, const struct outcome *o)
+{
     int64_t now_us = clock_wall_us(loop_clock(w->queue->o.loop));
-    enum log_level level = c->state.status == UNIT_DONE      ? LOG_LEVEL_INFO
-                           : c->state.status == UNIT_PENDING ? LOG_LEVEL_WARN
+    enum log_level level = o->state.status == UNIT_DONE      ? LOG_LEVEL_INFO
+                           : o->state.status == UNIT_PENDING ? LOG_LEVEL_WARN
                                                              : LOG_LEVEL_ERROR;
-    char id[MAIL_ID_TEXT_SIZE], rcpts[LOG_RCPTS_MAX];
+    char id[MAIL_ID_TEXT_SIZE], rcpts[LOG_RCPTS_MAX], host[REMOTE_SIZE], hop[HOP_TEXT_SIZE] = "";
 
     if (!log_wants(w->queue->o.log, level))
         return;
     mail_id_text(w->claim.id, id);
-    log_record(
-        w->queue->o.log, level, "queue", status_name(&c->state), LOG_CSTR("id", id),
-        LOG_INT("unit", c->unit),
-        LOG_CSTR("kind", u == NULL                ? "?"
-                         : (unsigned)u->kind == 0 ? "none"
-                                                  : disposition_kind_name(u->kind)),
-        LOG_STR("rcpt", addresses(w, c->unit, rcpts)),
-        LOG_STR("target", u == NULL ? BARID_S("") : u->target), LOG_CSTR("where", r->where),
-        LOG_CSTR("reply", r->reply), LOG_INT("attempts", c->state.attempts),
-        LOG_BOOL("maybe_duplicate", r->maybe_duplicate),
-        LOG_NUM("seconds", w->is_decoded ? (double)(now_us - w->mail.received_us) / 1e6 : 0.0));
+    if (o->hop != NULL)
+        hop_text(o->hop, hop);
+    log_record(w->queue->o.log, level, "queue", state_name(&o->state), LOG_CSTR("id", id),
+               LOG_INT("unit", o->unit), LOG_CSTR("kind", kind_name(w, o->unit)),
+               LOG_STR("rcpt", addresses(w, o->unit, rcpts)),
+               LOG_STR("target", w->is_decoded ? w->units[o->unit].target : BARID_S("")),
+               LOG_CSTR("where", o->r.where), LOG_CSTR("reply", o->r.reply),
+               LOG_INT("attempts", o->state.attempts), LOG_CSTR("hop", hop),
+               LOG_STR("remote", remote(o, host, sizeof(host))), LOG_BOOL("maybe_duplicate", o->r.maybe_duplicate),
+               LOG_NUM("seconds", w->is_decoded ? (double)(now_us - w->mail.received_us) / 1e6 : 0.0));
 }
 
-static void count(struct queue *q, const struct unit_state *s)
+static enum history_kind history_kind_of(const struct outcome *o)
 {
-    atomic_fetch_add_explicit(s->status == UNIT_DONE      ? &q->delivered
-                              : s->status == UNIT_PENDING ? &q->deferred
-                                                          : &q->held,
+    switch (o->state.status) {
+    case UNIT_DONE:
+        return HISTORY_DELIVERED;
+    case UNIT_PENDING:
+        return HISTORY_DEFERRED;
+    case UNIT_HELD:
+        return HISTORY_HELD;
+    default:
+        return HISTORY_FAILED;
+    }
+}
+
+void outcome_note(const struct work *w, const struct outcome *o)
+{
+    char rcpts[LOG_RCPTS_MAX], host[REMOTE_SIZE], hop[HOP_TEXT_SIZE] = "";
+
+    if (w->queue->o.history == NULL)
+        return;
+    if (o->hop != NULL)
+        hop_text(o->hop, hop);
+    history_note(w->queue->o.history,
+                 &(struct history_entry){.kind = history_kind_of(o),
+                                         .id = w->claim.id,
+                                         .time_us = queue_now_us(w->queue),
+                                         .rcpts = addresses(w, o->unit, rcpts),
+                                         .hop = slice_str(o->hop != NULL ? hop : o->r.where),
+                                         .remote = remote(o, host, sizeof(host)),
+                                         .reply = slice_str(o->r.reply),
+                                         .due_us = o->state.status == UNIT_PENDING ? o->state.due_us : 0,
+                                         .attempts = o->state.attempts,
+                                         .suspect = o->is_suspect});
+}
+
+void outcome_count(struct queue *q, const struct outcome *o)
+{
+    atomic_fetch_add_explicit(o->state.status == UNIT_DONE      ? &q->delivered
+                              : o->state.status == UNIT_PENDING ? &q->deferred
+                              : o->state.status == UNIT_HELD    ? &q->held
+                                                                : &q->failed,
                               1, memory_order_relaxed);
-}
-
-int work_record(struct work *w)
-{
-    struct spool *s = w->queue->o.spool;
-    int rc;
-
-    if (w->n == 0)
-        return 0;
-    for (size_t i = 0; i < w->n; i++) {
-        uint32_t unit = w->claim.units[w->at + i];
-
-        w->changes[i] =
-            (struct unit_change){.unit = unit, .state = outcome(w, unit, &w->results[i])};
-    }
-    /* Nobody waits for the disk: a crash before it is written delivers again, it never loses.
-     */
-    rc = s->ops->update(s, w->claim.id, w->claim.lease, w->changes, w->n, NULL, NULL);
-    if (rc != 0 &&
-        rc != BARID_ENOTFOUND) /* gone: erased by an operator while it was delivered */
-        return rc;
-    for (size_t i = 0; i < w->n; i++) {
-        log_attempt(w, &w->changes[i], &w->results[i]);
-        count(w->queue, &w->changes[i].state);
-    }
-    return 0;
 }

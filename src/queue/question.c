@@ -1,10 +1,11 @@
 /*
  * queue/question.c: the `recipient` event, asked by the queue. See question.h.
  *
- *   question_start ──▶ policy_ask ──answered, or later──▶ act
+ *   question_start ──▶ message? (a report) ──▶ recipient? ──answered, or later──▶ act
  *                                                     │ accepted, with a place: units decided
  *                                                     ▼ anything else: a result at once
  *   the pool again (question_deliver) ◀── work_asked ──▶ recorded
+ *           └──▶ question_send ──▶ parcels, one after the other ──▶ work_asked
  */
 #include "queue/question.h"
 
@@ -13,14 +14,16 @@
 
 #include "base/mem.h"
 #include "base/slice.h"
-#include "interface/policy.h"
 #include "message/reply_text.h"
+#include "queue/ask.h"
+#include "queue/parcel.h"
 
 struct question {
-    struct policy_call call;
-    struct policy *policy; /* the version that is asked: kept until the answer is used */
-    struct unit *units;    /* decided; in the work's arena */
-    size_t n_units;
+    struct ask ask;
+    struct work *work;
+    struct rcpt *rcpt;
+    struct unit *units; /* decided; in the work's arena */
+    size_t n_units, at; /* of what is sent: the next one */
 };
 
 static struct rcpt *rcpt_of(const struct work *w, uint32_t unit)
@@ -86,19 +89,14 @@ static void prepare(struct work *w, struct rcpt *asked)
 
 /* --- the answer --- */
 
-static void result(struct work *w, enum delivery_status status, const char *fmt, ...)
-    BARID_PRINTF(3, 4);
-static void result(struct work *w, enum delivery_status status, const char *fmt, ...)
+static struct outcome *outcome_of(struct work *w)
 {
-    struct delivery_result *r = &w->results[0];
-    va_list ap;
+    struct outcome *o = &w->outcomes[0];
 
-    *r = (struct delivery_result){.status = status};
-    va_start(ap, fmt);
-    vsnprintf(r->reply, sizeof(r->reply), fmt, ap);
-    va_end(ap);
+    *o = (struct outcome){.unit = w->claim.units[w->at]};
     w->n = 1;
     w->end = WORK_ON;
+    return o;
 }
 
 static void refused(struct work *w, enum delivery_status status, const barid_verdict *v)
@@ -106,27 +104,34 @@ static void refused(struct work *w, enum delivery_status status, const barid_ver
     char text[REPLY_TEXT_SIZE];
 
     reply_text(v, text);
-    result(w, status, "%s", text);
+    outcome_set(outcome_of(w), status, "%s", text);
 }
 
 /* Accepted: what the hook stored where. */
-static void evaluate(struct work *w, struct rcpt *asked)
+static void evaluate(struct work *w)
 {
     struct question *a = w->question;
     struct err err = {0};
     bool *undecided;
 
-    asked->verdict = RCPT_ACCEPTED;
+    a->rcpt->verdict = RCPT_ACCEPTED;
     int rc = mail_evaluate(&w->mail, &a->units, &a->n_units, &undecided, &err);
     if (rc < 0)
-        result(w, DELIVERY_AGAIN, "451 4.3.0 dispositions: %s",
-               err.code ? err.text : barid_strerror(rc));
+        outcome_set(outcome_of(w), DELIVERY_AGAIN, "451 4.3.0 dispositions: %s",
+                    err.code ? err.text : barid_strerror(rc));
     else if (a->n_units == 0)
-        result(w, DELIVERY_FAILED, "550 5.1.1 no place was decided for this recipient");
+        outcome_set(outcome_of(w), DELIVERY_FAILED, "550 5.1.1 no place was decided for this recipient");
+}
+
+static bool is_opinion(enum barid_verdict_kind kind)
+{
+    return kind != BARID_CONTINUE && kind != BARID_ACCEPT;
 }
 
 static void act(struct work *w, const barid_verdict *v)
 {
+    struct outcome *o;
+
     w->n = 0;
     switch (v->kind) {
     case BARID_REJECT:
@@ -137,63 +142,80 @@ static void act(struct work *w, const barid_verdict *v)
         refused(w, DELIVERY_AGAIN, v);
         break;
     case BARID_DISCARD:
-        result(w, DELIVERY_DONE, "250 2.0.0 discarded by policy");
+        outcome_set(outcome_of(w), DELIVERY_DONE, "250 2.0.0 discarded by policy");
         break;
     case BARID_HOLD:
     case BARID_QUARANTINE:
-        result(w, DELIVERY_FAILED, "250 2.0.0 held by policy");
+        o = outcome_of(w);
+        outcome_set(o, DELIVERY_FAILED, "250 2.0.0 held by policy");
+        o->hold = true;
         break;
     default:
-        evaluate(w, rcpt_of(w, w->claim.units[w->at]));
+        evaluate(w);
     }
 }
 
-static void finish(struct work *w)
-{
-    struct question *a = w->question;
+/* --- asked --- */
 
-    act(w, &a->call.verdict); /* before the session goes: the verdict's texts are its */
-    policy_mail_over(a->call.session, &w->mail);
-    policy_session_del(&a->call.session);
-    policy_unref(&a->policy);
+static void answered(struct work *w, const barid_verdict *v)
+{
+    if (atomic_load(&w->queue->stopping)) { /* nobody was asked: it goes back */
+        w->n = 0;
+        w->end = WORK_RELEASE;
+    } else {
+        act(w, v);
+    }
     work_asked(w);
 }
 
-static void on_done(struct policy_call *call)
+static void on_recipient(struct ask *ask)
 {
-    finish(call->user);
+    answered(ask->work, &ask->call.verdict);
+}
+
+static void ask_recipient(struct question *a)
+{
+    a->ask.call = (struct policy_call){.event = BARID_EVENT_RECIPIENT, .rcpt = a->rcpt};
+    a->ask.answered = on_recipient;
+    ask_start(&a->ask, a->work);
+}
+
+static void on_message(struct ask *ask)
+{
+    struct question *a = (struct question *)((char *)ask - offsetof(struct question, ask));
+
+    if (is_opinion(ask->call.verdict.kind))
+        answered(a->work, &ask->call.verdict);
+    else
+        ask_recipient(a);
+}
+
+/* No client brought it: a report of this server. */
+static bool is_own(const struct mail *m)
+{
+    return m->sender.address.n == 0 && m->session->started_us == 0;
 }
 
 void question_start(struct work *w)
 {
-    struct queue *q = w->queue;
-    struct rcpt *rcpt = rcpt_of(w, w->claim.units[w->at]);
-    struct question *a = mem_zalloc(q->o.mem, sizeof(*a));
+    struct question *a = mem_zalloc(w->queue->o.mem, sizeof(*a));
 
     w->question = a;
-    if (a != NULL) {
-        a->policy = policy_ref(q->o.policy);
-        a->call.session = policy_session_new(a->policy, w->mail.session);
-    }
-    if (a == NULL || a->call.session == NULL) {
-        result(w, DELIVERY_AGAIN, "451 4.3.0 out of memory");
+    if (a == NULL) {
+        outcome_set(outcome_of(w), DELIVERY_AGAIN, "451 4.3.0 out of memory");
         work_asked(w);
         return;
     }
-    prepare(w, rcpt);
-    a->call.event = BARID_EVENT_RECIPIENT;
-    a->call.mail = &w->mail;
-    a->call.rcpt = rcpt;
-    a->call.done = on_done;
-    a->call.user = w;
-    list_append(&q->asking, &w->node);
-    if (policy_ask(a->policy, &a->call) == POLICY_ANSWERED)
-        finish(w);
-}
-
-void question_cancel(struct work *w)
-{
-    policy_cancel(w->question->policy, &w->question->call);
+    a->work = w;
+    a->rcpt = rcpt_of(w, w->claim.units[w->at]);
+    prepare(w, a->rcpt);
+    if (!is_own(&w->mail)) {
+        ask_recipient(a);
+        return;
+    }
+    a->ask.call = (struct policy_call){.event = BARID_EVENT_MESSAGE};
+    a->ask.answered = on_message;
+    ask_start(&a->ask, w);
 }
 
 void question_del(struct work *w)
@@ -201,39 +223,62 @@ void question_del(struct work *w)
     struct question *a = w->question;
 
     w->question = NULL;
-    if (a == NULL)
-        return;
-    if (a->call.session != NULL) {
-        policy_mail_over(a->call.session, &w->mail);
-        policy_session_del(&a->call.session);
-    }
-    policy_unref(&a->policy);
     mem_free(w->queue->o.mem, a);
 }
 
 /* --- delivering what was decided --- */
 
-static bool is_worse(const struct delivery_result *a, const struct delivery_result *b)
+static bool is_worse(enum delivery_status a, enum delivery_status b)
 {
-    static const int rank[] = {
-        [DELIVERY_DONE] = 0, [DELIVERY_FAILED] = 1, [DELIVERY_AGAIN] = 2};
+    static const int rank[] = {[DELIVERY_DONE] = 0, [DELIVERY_FAILED] = 1, [DELIVERY_AGAIN] = 2};
 
-    return rank[a->status] > rank[b->status];
+    return rank[a] > rank[b];
 }
 
 /* The unit is done when every place has it; a repetition finds what is there by its name. */
 void question_deliver(struct work *w, void *body, uint64_t size)
 {
-    uint32_t unit = w->claim.units[w->at];
+    struct question *a = w->question;
+    struct outcome *o = outcome_of(w);
+    bool any = false;
 
-    for (size_t i = 0; i < w->question->n_units; i++) {
+    for (size_t i = 0; i < a->n_units; i++) {
         struct delivery_result r;
 
+        if (a->units[i].kind == DISPOSITION_SEND)
+            continue;
         /* An index that no other file of this message has. */
-        work_deliver_unit(w, &w->question->units[i], unit,
-                          unit + (uint32_t)(w->n_units * (i + 1)), body, size, &r);
-        if (i == 0 || is_worse(&r, &w->results[0]))
-            w->results[0] = r;
+        work_deliver_unit(w, &a->units[i], o->unit, o->unit + (uint32_t)(w->n_units * (i + 1)), body, size, &r);
+        if (!any || is_worse(r.status, o->r.status))
+            o->r = r;
+        any = true;
     }
-    w->n = 1;
+}
+
+static void on_sent(struct parcel *p)
+{
+    struct work *w = p->work;
+    struct outcome *o = &w->outcomes[0];
+
+    if (is_worse(p->outcomes[0].r.status, o->r.status) || o->r.reply[0] == '\0')
+        *o = p->outcomes[0];
+    parcel_del(p);
+    question_send(w);
+}
+
+/* Where one place has failed the others wait for the next attempt: fewer are told twice. */
+void question_send(struct work *w)
+{
+    struct question *a = w->question;
+
+    while (a->at < a->n_units && a->units[a->at].kind != DISPOSITION_SEND)
+        a->at++;
+    if (a->at == a->n_units || w->outcomes[0].r.status != DELIVERY_DONE) {
+        work_asked(w);
+        return;
+    }
+    if (!parcel_start_one(w, &a->units[a->at++], w->claim.units[w->at], on_sent)) {
+        outcome_set(&w->outcomes[0], DELIVERY_AGAIN, "451 4.3.0 out of memory");
+        work_asked(w);
+    }
 }

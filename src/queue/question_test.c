@@ -170,7 +170,7 @@ static void start(struct fixture *f, bool with_policy)
                               .spool = f->spool,
                               .transports = f->transports,
                               .n_transports = 1,
-                              .retry = {60, 600, 4},
+                              .retry = {60, 600, 4, 0},
                               .rng = &f->rng.rng,
                               .policy = with_policy ? f->policy : NULL,
                               .mem = &f->mem->mem};

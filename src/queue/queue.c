@@ -1,36 +1,39 @@
 /*
- * queue/queue.c: the scheduler. Claims what is due, keeps a bounded number of works on the
- * pool, sleeps until the spool says that something is due or has changed.
+ * queue/queue.c: the scheduler. Claims what is due, keeps a bounded number of works under way, sleeps until the spool says that something
+ * is due or has changed.
  *
- * It keeps nothing per queued message: the spool's index is the queue. It must not know how
- * anything is delivered, nor read a record (work.c does).
+ * It keeps nothing per queued message but, while its lane is busy, its id (lane.h): the spool's index is the queue. It must not know how
+ * anything is delivered, nor read a record (load.c does).
  *
  * A round (queue_round) runs on the loop after: the start, a change in the spool (any thread
- * posts it; many changes make one round), a finished work, the timer. Invariants at its end,
- * unless stopping or closed: (1) running == max_running, or nothing is due, or it is paused for
- * QUEUE_PAUSE_MS (no memory, pool full); (2) with room left, the timer stands at the earliest
+ * posts it; many changes make one round), a finished work, the timer. What is due is claimed where its lane is open, else put aside in the
+ * lane, whatever its number: one next hop never stands in the way of another. Lanes that are open again have their turn one after the
+ * other, one message each. Invariants at the end of a round, unless stopping or closed: (1) running == max_works, or no lane that is open
+ * has ids and nothing is due, or it is paused for QUEUE_PAUSE_MS (no memory, pool full); (2) the timer stands at the earliest
  * due time that the spool has announced, or at the end of the pause; the spool calls when
  * something earlier comes up. So there is no polling, and nothing turns in a circle: a lease
  * that is given back for lack of memory is followed by a pause.
  */
-#include "queue/question.h"
+#include "queue/queue_int.h"
 
 #include <stdlib.h>
 
 #include "base/mem.h"
 #include "base/slice.h"
 #include "interface/policy.h"
+#include "queue/ask.h"
+#include "queue/suspect.h"
+#include "queue/work.h"
 
-#define CLAIM_BATCH                                                                            \
-    32 /* claims in one call of the spool: its lock is taken once for that many */
+#define CLAIM_BATCH 64 /* in one call of the spool: its lock is taken once for that many */
+#define CLAIM_MAX 1024 /* likewise, with what is put aside */
+#define ROUND_CALLS 8 /* of the spool in one round: the loop has other business, too */
 #define TIMER_MAX_MS 3600000 /* the wall clock may be set while we sleep: look again then */
-
-static void start_or_release(struct work *w);
 
 /* --- waking ----------------------------------------------------------------------------------
  */
 
-static void wake(struct queue *q)
+void queue_wake(struct queue *q)
 {
     if (!atomic_exchange(&q->woken, true))
         loop_post(q->o.loop, &q->wake);
@@ -38,12 +41,12 @@ static void wake(struct queue *q)
 
 static void on_spool_changed(void *user) /* any thread */
 {
-    wake(user);
+    queue_wake(user);
 }
 
 static void on_timer(void *user)
 {
-    wake(user);
+    queue_wake(user);
 }
 
 int64_t queue_now_us(struct queue *q)
@@ -57,128 +60,83 @@ int64_t queue_now_us(struct queue *q)
     return mono_us + (ahead > most ? ahead : most);
 }
 
-static void pause_claims(struct queue *q)
+void queue_pause(struct queue *q)
 {
     q->paused_until_ms = loop_now_ms(q->o.loop) + QUEUE_PAUSE_MS;
     timer_set(q->timer, q->paused_until_ms);
 }
 
-/* --- works -----------------------------------------------------------------------------------
+struct transport *queue_transport(const struct queue *q, enum disposition_kind kind)
+{
+    for (size_t i = 0; i < q->o.n_transports; i++) {
+        if (q->o.transports[i] != NULL && q->o.transports[i]->kind == kind)
+            return q->o.transports[i];
+    }
+    return NULL;
+}
+
+/* --- what waits for a next hop that was down --- */
+
+struct hasten {
+    struct pool_job job;
+    struct queue *queue;
+    uint32_t group;
+};
+
+static void run_hasten(struct pool_job *job)
+{
+    struct hasten *h = (struct hasten *)((char *)job - offsetof(struct hasten, job));
+    struct spool *s = h->queue->o.spool;
+    size_t n = 0;
+
+    if (s->ops->hasten(s, h->group, &n) == 0 && n > 0)
+        log_record(h->queue->o.log, LOG_LEVEL_INFO, "queue", "a next hop is back: its other mail is due",
+                   LOG_INT("messages", n));
+}
+
+static void on_hastened(struct pool_job *job)
+{
+    struct hasten *h = (struct hasten *)((char *)job - offsetof(struct hasten, job));
+    struct queue *q = h->queue;
+
+    mem_free(q->o.mem, h);
+    atomic_fetch_sub(&q->recording, 1);
+    queue_wake(q);
+}
+
+/* Without memory or a thread the others come by their own schedule. */
+void queue_hasten(struct queue *q, uint32_t group)
+{
+    struct hasten *h = atomic_load(&q->stopping) ? NULL : mem_zalloc(q->o.mem, sizeof(*h));
+
+    if (h == NULL)
+        return;
+    h->queue = q;
+    h->group = group;
+    h->job.run = run_hasten;
+    h->job.done = on_hastened;
+    if (pool_start(q->o.pool, q->o.loop, &h->job) != 0)
+        mem_free(q->o.mem, h);
+    else
+        atomic_fetch_add(&q->recording, 1);
+}
+
+/* --- works ----------------------------------------------------------------------------------
  */
 
-static void finish(struct work *w)
+static void take(struct queue *q, struct spool_claim *claim, struct lane *lane)
 {
-    struct queue *q = w->queue;
+    struct work *w = work_new(q, claim, lane);
 
-    q->running--;
-    atomic_store_explicit(&q->running_now, q->running, memory_order_relaxed);
-    work_del(w);
-    wake(q);
-}
-
-static void release(struct work *w)
-{
-    struct spool *s = w->queue->o.spool;
-
-    if (w->at < w->claim.n_units)
-        s->ops->release(s, w->claim.id, w->claim.lease);
-    finish(w);
-}
-
-static void on_update_failed(struct work *w, int err)
-{
-    struct queue *q = w->queue;
-    char id[MAIL_ID_TEXT_SIZE];
-
-    mail_id_text(w->claim.id, id);
-    log_record(q->o.log, LOG_LEVEL_ERROR, "queue",
-               "a delivery cannot be recorded, it will be made again after a restart",
-               LOG_CSTR("id", id), LOG_CSTR("error", barid_strerror(err)));
-    if (err == BARID_EIO)
-        q->closed = true;
-    /* The lease is kept: giving it back would deliver again at once, and again. */
-    finish(w);
-}
-
-/* Results into the spool; then the next slice, or the end. */
-static void record(struct work *w)
-{
-    int rc = work_record(w);
-
-    if (rc == BARID_ENOMEM) {
-        list_append(&w->queue->unrecorded, &w->node);
-        pause_claims(w->queue);
+    if (w != NULL) {
+        work_start(w);
         return;
     }
-    if (rc != 0) {
-        on_update_failed(w, rc);
-        return;
-    }
-    w->at += w->n;
-    w->n = 0;
-    work_unload(w);
-    if (w->end == WORK_RELEASE || w->at == w->claim.n_units)
-        release(w);
-    else
-        start_or_release(w);
-}
-
-static void on_work_done(struct pool_job *job)
-{
-    struct work *w = (struct work *)((char *)job - offsetof(struct work, job));
-
-    if (w->end == WORK_ASK && !atomic_load(&w->queue->stopping))
-        question_start(w);
-    else
-        record(w);
-}
-
-void work_asked(struct work *w)
-{
-    list_remove(&w->node);
-    if (w->n > 0)
-        record(w);
-    else
-        start_or_release(w);
-}
-
-/* A hook that still waits when the queue stops: its units go back. */
-static void cancel_questions(struct queue *q)
-{
-    while (!list_empty(&q->asking)) {
-        struct work *w = LIST_ENTRY(q->asking.next, struct work, node);
-
-        list_remove(&w->node);
-        question_cancel(w);
-        release(w);
-    }
-}
-
-static void start_or_release(struct work *w)
-{
-    struct queue *q = w->queue;
-
-    w->now_us = clock_wall_us(loop_clock(q->o.loop));
-    w->job.done = on_work_done;
-    if (pool_start(q->o.pool, q->o.loop, &w->job) != 0) {
-        pause_claims(q);
-        release(w);
-    }
-}
-
-static void take(struct queue *q, struct spool_claim *claim)
-{
-    struct work *w = work_new(q, claim);
-
-    if (w == NULL) {
-        q->o.spool->ops->release(q->o.spool, claim->id, claim->lease);
-        free(claim->units);
-        pause_claims(q);
-        return;
-    }
-    q->running++;
-    atomic_store_explicit(&q->running_now, q->running, memory_order_relaxed);
-    start_or_release(w);
+    q->o.spool->ops->release(q->o.spool, claim->id, claim->lease);
+    free(claim->units);
+    if (lane != NULL)
+        lane_leave(lane);
+    queue_pause(q);
 }
 
 /* --- the round -------------------------------------------------------------------------------
@@ -204,17 +162,22 @@ static void record_late(struct queue *q)
         list_append(&late, node);
     }
     while (!list_empty(&late)) {
-        struct work *w = LIST_ENTRY(late.next, struct work, node);
+        struct settling *s = LIST_ENTRY(late.next, struct settling, node);
 
-        list_remove(&w->node);
-        record(w);
+        list_remove(&s->node);
+        settle_again(s);
     }
+}
+
+static bool has_room(const struct queue *q)
+{
+    return !q->closed && q->paused_until_ms == 0 && q->running < q->o.max_works;
 }
 
 static void on_claim_failed(struct queue *q, int err)
 {
     if (err != BARID_EIO) {
-        pause_claims(q);
+        queue_pause(q);
         return;
     }
     q->closed = true;
@@ -223,23 +186,85 @@ static void on_claim_failed(struct queue *q, int err)
                LOG_CSTR("error", barid_strerror(err)));
 }
 
+/* One claim or less for each call of lanes_next: a lane that is full or empty leaves the list. */
+static void run_lanes(struct queue *q)
+{
+    struct spool *s = q->o.spool;
+    struct spool_claim claim;
+    struct lane *l;
+    uint64_t id;
+
+    while (has_room(q) && (l = lanes_next(q)) != NULL && lane_pop(l, &id)) {
+        int rc = s->ops->claim_one(s, id, queue_now_us(q), &claim);
+
+        lane_enter(l);
+        if (rc == 0) {
+            take(q, &claim, l);
+            continue;
+        }
+        if (rc != BARID_ENOTFOUND) { /* not gone, nor put off by an operator: it waits for another turn */
+            lane_push(l, id);
+            on_claim_failed(q, rc);
+        }
+        lane_leave(l);
+    }
+}
+
+/* What one call of the store has chosen: the claims come in the same order, but some may be missing. */
+struct choosing {
+    struct queue *queue;
+    size_t room, n;
+    struct { uint64_t id; struct lane *lane; } v[CLAIM_MAX];
+};
+
+/* Under the store's lock. Without memory it is claimed, and take() says that it goes back. */
+static bool choose(void *user, uint64_t id, uint32_t group)
+{
+    struct choosing *c = user;
+    struct lane *l = lane_of(c->queue, group);
+    bool fits = l != NULL && c->n < c->room && l->n == 0 && lane_is_open(l);
+
+    if (!fits && l != NULL && lane_push(l, id) == 0)
+        return false;
+    if (l != NULL)
+        lane_enter(l);
+    c->v[c->n].id = id;
+    c->v[c->n++].lane = l;
+    return true;
+}
+
+static bool claim_some(struct queue *q)
+{
+    struct spool_claim claims[CLAIM_MAX];
+    struct spool *s = q->o.spool;
+    struct choosing c = {.queue = q, .room = q->o.max_works - q->running};
+    size_t n = 0, aside = 0, at = 0;
+    int rc;
+
+    c.room = c.room < CLAIM_BATCH ? c.room : CLAIM_BATCH;
+    rc = s->ops->claim_some(s, queue_now_us(q), CLAIM_MAX, choose, &c, claims, &n, &aside);
+    if (rc != 0)
+        on_claim_failed(q, rc);
+    for (size_t i = 0; i < c.n; i++) {
+        if (at < n && claims[at].id == c.v[i].id)
+            take(q, &claims[at++], c.v[i].lane);
+        else if (c.v[i].lane != NULL)
+            lane_leave(c.v[i].lane);
+    }
+    return rc == 0 && n + aside > 0;
+}
+
 static void claim_due(struct queue *q)
 {
-    struct spool_claim claims[CLAIM_BATCH];
-    struct spool *s = q->o.spool;
+    bool more = true;
 
-    while (!q->closed && q->paused_until_ms == 0 && q->running < q->o.max_running) {
-        size_t room = q->o.max_running - q->running, n = 0;
-        int64_t now_us = queue_now_us(q);
-        int rc = s->ops->claim(s, now_us, room < CLAIM_BATCH ? room : CLAIM_BATCH, claims, &n);
-
-        if (rc != 0)
-            on_claim_failed(q, rc);
-        for (size_t i = 0; i < n; i++)
-            take(q, &claims[i]);
-        if (n == 0)
-            return;
+    run_lanes(q);
+    for (int i = 0; i < ROUND_CALLS && more && !q->closed && q->paused_until_ms == 0; i++) {
+        more = claim_some(q);
+        run_lanes(q);
     }
+    if (more)
+        queue_wake(q);
 }
 
 static void arm(struct queue *q)
@@ -264,14 +289,62 @@ static void arm(struct queue *q)
     timer_set(q->timer, now_ms + wait_ms);
 }
 
+/* --- the end --- */
+
+/* What waits in lanes is back on its schedule, for whoever comes next in this process. */
+static void give_back_aside(struct queue *q)
+{
+    struct spool *s = q->o.spool;
+    struct map_iter it = {0};
+    struct spool_claim claim;
+    uint64_t id;
+
+    while (map_next(&q->lanes.map, &it)) {
+        while (lane_pop(it.value, &id)) {
+            if (s->ops->claim_one(s, id, queue_now_us(q), &claim) != 0)
+                continue;
+            s->ops->release(s, id, claim.lease);
+            free(claim.units);
+        }
+    }
+}
+
 static void stop_if_idle(struct queue *q)
 {
-    if (q->running > 0 || q->stopped ||
+    if (q->running > 0 || atomic_load(&q->recording) > 0 || q->stopped ||
         atomic_load(&q->woken)) /* a posted round still needs q */
         return;
     q->stopped = true;
     timer_set(q->timer, UINT64_MAX);
+    give_back_aside(q);
     q->done(q->done_user); /* may delete q */
+}
+
+/* One that goes may wake others in its lanes, which go, too. */
+static void stop_works(struct queue *q)
+{
+    bool by_force = loop_now_ms(q->o.loop) >= q->stop_by_ms, again = true;
+
+    while (again) {
+        again = false;
+        LIST_EACH(it, &q->works) {
+            again = work_stop(LIST_ENTRY(it, struct work, node), by_force);
+            if (again)
+                break;
+        }
+    }
+}
+
+static void stop_round(struct queue *q)
+{
+    if (q->stop_by_ms == 0) {
+        q->stop_by_ms = loop_now_ms(q->o.loop) + QUEUE_STOP_MS;
+        timer_set(q->timer, q->stop_by_ms);
+    }
+    record_late(q);
+    asks_stop(q);
+    stop_works(q);
+    stop_if_idle(q);
 }
 
 static void queue_round(struct loop_task *task)
@@ -279,47 +352,59 @@ static void queue_round(struct loop_task *task)
     struct queue *q = (struct queue *)((char *)task - offsetof(struct queue, wake));
 
     atomic_store(&q->woken, false);
-    if (!is_paused(q) || atomic_load(&q->stopping))
-        record_late(q);
     if (atomic_load(&q->stopping)) {
-        cancel_questions(q);
-        stop_if_idle(q);
+        stop_round(q);
         return;
     }
-    if (!is_paused(q))
+    if (!is_paused(q)) {
+        record_late(q);
         claim_due(q);
-    if (q->running < q->o.max_running)
-        arm(q);
+    }
+    arm(q);
 }
 
 /* --- life ------------------------------------------------------------------------------------
  */
 
-int queue_new(struct queue **q_r, const struct queue_options *o, struct err *err)
+static int make(struct queue *q, const struct queue_options *o, struct err *err)
 {
-    struct queue *q = mem_zalloc(o->mem, sizeof(*q));
-
-    if (q == NULL)
-        return err_set(err, BARID_ENOMEM, "queue: out of memory");
     q->o = *o;
+    q->routing = o->routing;
     if (q->o.max_running == 0)
         q->o.max_running = QUEUE_RUNNING_DEFAULT;
+    queue_set_max_works(q, o->max_works);
     atomic_init(&q->ahead_us, INT64_MIN);
     q->started_us = clock_wall_us(loop_clock(o->loop));
     q->wake.run = queue_round;
     list_init(&q->unrecorded);
     list_init(&q->asking);
+    list_init(&q->works);
+    lanes_init(&q->lanes, q);
     q->asks = o->policy != NULL;
     q->timer = timer_new(o->loop, on_timer, q);
-    if (q->timer == NULL) {
-        mem_free(o->mem, q);
+    if (q->timer == NULL)
         return err_set(err, BARID_ENOMEM, "queue: out of memory");
-    }
+    return o->inflight != NULL ? suspects_new(&q->suspects, q, o->inflight, err) : 0;
+}
+
+int queue_new(struct queue **q_r, const struct queue_options *o, struct err *err)
+{
+    struct queue *q = mem_zalloc(o->mem, sizeof(*q));
+    int rc;
+
+    *q_r = NULL;
+    if (q == NULL)
+        return err_set(err, BARID_ENOMEM, "queue: out of memory");
+    rc = make(q, o, err);
     if (q->asks)
         policy_ref(q->o.policy);
+    if (rc != 0) {
+        queue_del(&q);
+        return rc;
+    }
     queue_bring_back(q);
     o->spool->ops->watch(o->spool, on_spool_changed, q);
-    wake(q);
+    queue_wake(q);
     *q_r = q;
     return 0;
 }
@@ -327,6 +412,17 @@ int queue_new(struct queue **q_r, const struct queue_options *o, struct err *err
 void queue_set_retry(struct queue *q, const struct queue_retry *retry)
 {
     q->o.retry = *retry;
+}
+
+void queue_set_routing(struct queue *q, const struct routing *routing, const char *hostname)
+{
+    q->routing = *routing;
+    q->o.hostname = hostname;
+}
+
+void queue_set_max_works(struct queue *q, size_t max_works)
+{
+    q->o.max_works = max_works > 0 ? max_works : QUEUE_WORKS_DEFAULT;
 }
 
 void queue_set_policy(struct queue *q, struct policy *policy)
@@ -346,7 +442,7 @@ void queue_stop(struct queue *q, void (*done)(void *user), void *user)
     /* Waits for a watcher that runs now: after it only this thread wakes the queue. */
     q->o.spool->ops->watch(q->o.spool, NULL, NULL);
     atomic_store(&q->stopping, true);
-    wake(q);
+    queue_wake(q);
 }
 
 void queue_del(struct queue **q)
@@ -356,8 +452,11 @@ void queue_del(struct queue **q)
     if (old == NULL)
         return;
     *q = NULL;
+    lanes_deinit(&old->lanes);
+    suspects_del(&old->suspects);
     timer_del(&old->timer);
-    policy_unref(&old->o.policy);
+    if (old->asks)
+        policy_unref(&old->o.policy);
     mem_free(old->o.mem, old);
 }
 
@@ -367,6 +466,8 @@ void queue_stats(const struct queue *q, struct queue_stats *stats_r)
         .delivered = atomic_load_explicit(&q->delivered, memory_order_relaxed),
         .deferred = atomic_load_explicit(&q->deferred, memory_order_relaxed),
         .held = atomic_load_explicit(&q->held, memory_order_relaxed),
+        .failed = atomic_load_explicit(&q->failed, memory_order_relaxed),
+        .reported = atomic_load_explicit(&q->reported, memory_order_relaxed),
         .running = atomic_load_explicit(&q->running_now, memory_order_relaxed),
     };
 }

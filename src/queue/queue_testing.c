@@ -108,11 +108,13 @@ void set_up(struct fixture *f, unsigned threads, size_t max_queued)
         .spool = f->spool,
         .transports = f->transports,
         .n_transports = 2,
-        .retry = {60, 600, 4},
+        .retry = {60, 600, 4, 0},
         .rng = &f->rng.rng,
         .log = &f->log.log,
         .mem = &f->mem.mem,
+        .hostname = "mx.test",
     };
+    hop_init(&f->options.routing.base);
 }
 
 void on_stopped(void *user)

@@ -1,210 +1,258 @@
-/*
- * queue/work.c: one claim on a pool thread: load the record, decode it, run the transport of
- * each unit.
- *
- * Must not touch the queue's own state: it reads what never changes (options) and the stopping
- * flag.
- *
- * Invariant: every unit that was looked at has a result. What cannot be loaded or decoded gives
- * the units of the slice a result too (damaged: failed, so it is held; no memory, a read that
- * failed: again), so nothing can turn in a circle.
- */
-#include <stdio.h>
+/* queue/work.c: a claim on the loop: its slices, its parcels, its end. See work.h; load.c is its other half. */
+#include "queue/work.h"
+
 #include <stdlib.h>
 
 #include "base/mem.h"
-#include "message/record.h"
+#include "base/slice.h"
+#include "interface/policy.h"
+#include "queue/parcel.h"
 #include "queue/question.h"
 
-struct work *work_new(struct queue *q, const struct spool_claim *claim)
+static void hand_over(struct work *w);
+
+/* --- life --- */
+
+struct work *work_new(struct queue *q, const struct spool_claim *claim, struct lane *lane)
 {
     size_t slots = claim->n_units < WORK_SLICE ? claim->n_units : WORK_SLICE;
-    struct work *w = mem_zalloc(q->o.mem, sizeof(*w) + slots * sizeof(w->results[0]));
+    struct work *w = mem_zalloc(q->o.mem, sizeof(*w) + slots * sizeof(w->outcomes[0]));
 
     if (w == NULL)
         return NULL;
-    w->changes = mem_array(q->o.mem, slots, sizeof(*w->changes));
-    if (w->changes == NULL) {
-        mem_free(q->o.mem, w);
-        return NULL;
-    }
     w->n_slots = slots;
     w->queue = q;
+    w->lane = lane;
     w->claim = *claim;
     w->job.run = work_run;
     list_init(&w->node);
+    list_init(&w->parcels);
     arena_init(&w->arena, q->o.mem, WORK_ARENA_MAX);
     return w;
 }
 
+void work_leave_lane(struct work *w)
+{
+    struct lane *l = w->lane;
+
+    w->lane = NULL;
+    if (l != NULL)
+        lane_leave(l);
+}
+
 void work_del(struct work *w)
 {
+    list_remove(&w->node);
     work_unload(w);
+    policy_unref(&w->policy);
     free(w->claim.units);
-    mem_free(w->queue->o.mem, w->changes);
     mem_free(w->queue->o.mem, w);
 }
 
 void work_unload(struct work *w)
 {
     question_del(w);
+    if (w->session != NULL) {
+        policy_mail_over(w->session, &w->mail);
+        policy_session_del(&w->session);
+    }
     if (w->is_loaded)
         w->queue->o.spool->ops->loaded_free(&w->loaded);
     w->is_loaded = w->is_decoded = false;
     w->units = NULL;
     w->n_units = 0;
+    mem_free(w->queue->o.mem, w->body);
+    w->body = NULL;
     arena_deinit(&w->arena);
 }
 
-static bool stopping(const struct work *w)
+struct rcpt *work_rcpt(const struct work *w, uint32_t unit)
 {
-    return atomic_load_explicit(&w->queue->stopping, memory_order_relaxed);
+    const struct unit *u = &w->units[unit];
+
+    return u->n_rcpts > 0 ? w->mail.rcpts[u->rcpts[0]] : NULL;
 }
 
-/* The same result for every unit of the slice. */
-static void result_for_all(struct work *w, enum delivery_status status, const char *reply)
+/* --- the end --- */
+
+static void finish(struct work *w)
+{
+    struct queue *q = w->queue;
+
+    q->running--;
+    atomic_store_explicit(&q->running_now, q->running, memory_order_relaxed);
+    work_leave_lane(w);
+    work_del(w);
+    queue_wake(q);
+}
+
+/* What has no result goes back. */
+static void release(struct work *w)
+{
+    struct spool *s = w->queue->o.spool;
+
+    if (!w->is_aside && !w->is_kept)
+        s->ops->release(s, w->claim.id, w->claim.lease);
+    finish(w);
+}
+
+void work_record_failed(struct work *w, int err)
+{
+    struct queue *q = w->queue;
+    char id[MAIL_ID_TEXT_SIZE];
+
+    mail_id_text(w->claim.id, id);
+    log_record(q->o.log, LOG_LEVEL_ERROR, "queue", "a delivery cannot be recorded, it will be made again after a restart",
+               LOG_CSTR("id", id), LOG_CSTR("error", barid_strerror(err)));
+    if (err == BARID_EIO)
+        q->closed = true;
+    /* The lease is kept: giving it back would deliver again at once, and again. */
+    w->is_kept = true;
+}
+
+/* --- what was given up --- */
+
+static void on_given_up(struct settling *s, int rc);
+
+static void report_given_up(struct work *w)
 {
     size_t left = w->claim.n_units - w->at;
 
     w->n = left < w->n_slots ? left : w->n_slots;
     for (size_t i = 0; i < w->n; i++) {
-        struct delivery_result *r = &w->results[i];
+        uint32_t unit = w->claim.units[w->at + i];
+        struct outcome *o = &w->outcomes[i];
 
-        *r = (struct delivery_result){.status = status};
-        snprintf(r->reply, sizeof(r->reply), "%s", reply);
+        *o = (struct outcome){.unit = unit, .not_tried = true};
+        outcome_set(o, DELIVERY_FAILED, "%.*s", (int)w->loaded.units[unit].reply.n, w->loaded.units[unit].reply.p);
     }
+    w->settling = (struct settling){.work = w, .v = w->outcomes, .n = w->n, .done = on_given_up};
+    settle_start(&w->settling);
 }
 
-static void cannot_read(struct work *w, const char *what, int err)
+static void end_parcels(struct work *w)
 {
-    bool damaged = err == BARID_ECORRUPT || err == BARID_EVERSION;
-    char reply[128];
+    bool is_stopping = atomic_load(&w->queue->stopping);
 
-    snprintf(reply, sizeof(reply), "%s spool: %s: %s", damaged ? "554 5.3.0" : "451 4.3.0",
-             what, barid_strerror(err));
-    result_for_all(w, damaged ? DELIVERY_FAILED : DELIVERY_AGAIN, reply);
-}
-
-static int decode(struct work *w)
-{
-    int rc = record_decode(&w->mail, &w->arena, w->loaded.meta, w->loaded.header, &w->units,
-                           &w->n_units);
-
-    if (rc != 0)
-        return rc;
-    if (w->n_units != w->loaded.n_units)
-        return BARID_ECORRUPT;
-    w->mail.id = w->claim.id;
-    w->is_decoded = true;
-    return 0;
-}
-
-/* true: loaded and decoded. false: end and results say what else. */
-static bool load(struct work *w)
-{
-    struct spool *s = w->queue->o.spool;
-    int rc = s->ops->load(s, w->claim.id, &w->loaded);
-
-    if (rc == BARID_ENOTFOUND) { /* erased by an operator: nothing left to do */
-        w->end = WORK_RELEASE;
-        return false;
-    }
-    if (rc != 0) {
-        cannot_read(w, "reading the record", rc);
-        return false;
-    }
-    w->is_loaded = true;
-    if (w->loaded.info.state != SPOOL_ACTIVE) { /* held or removed since it was claimed */
-        w->end = WORK_RELEASE;
-        return false;
-    }
-    rc = decode(w);
-    if (rc != 0)
-        cannot_read(w, "decoding the record", rc);
-    return rc == 0;
-}
-
-static struct transport *transport_of(const struct queue *q, enum disposition_kind kind)
-{
-    for (size_t i = 0; i < q->o.n_transports; i++) {
-        if (q->o.transports[i] != NULL && q->o.transports[i]->kind == kind)
-            return q->o.transports[i];
-    }
-    return NULL;
-}
-
-void work_deliver_unit(struct work *w, const struct unit *u, uint32_t unit, uint32_t index,
-                       void *body, uint64_t body_size, struct delivery_result *r)
-{
-    struct transport *t = transport_of(w->queue, u->kind);
-    struct delivery d = {
-        .mail = &w->mail,
-        .unit = u,
-        .unit_index = index,
-        .attempts = w->loaded.units[unit].attempts,
-        .after_restart = w->mail.received_us <= w->queue->started_us,
-        .body_size = body_size,
-        .body_read = w->queue->o.spool->ops->body_read,
-        .body = body,
-        .now_us = w->now_us,
-    };
-
-    *r = (struct delivery_result){.status = DELIVERY_FAILED};
-    if ((unsigned)u->kind == 0)
-        snprintf(r->reply, sizeof(r->reply),
-                 "550 5.3.5 no place was decided for this recipient");
-    else if (t == NULL)
-        snprintf(r->reply, sizeof(r->reply),
-                 "550 5.3.5 this server has nothing that delivers by \"%s\"",
-                 disposition_kind_name(u->kind));
+    if (w->at < w->claim.n_units && !is_stopping && !w->is_kept && !w->is_aside)
+        report_given_up(w);
     else
-        t->deliver(t, &d, r);
+        release(w);
 }
 
-/* The units of the slice, up to one that the policy has to be asked about. */
-static void deliver_slice(struct work *w, void *body, uint64_t body_size)
+static void on_given_up(struct settling *s, int rc)
 {
-    while (w->n < w->n_slots && w->at + w->n < w->claim.n_units && !stopping(w)) {
-        uint32_t unit = w->claim.units[w->at + w->n];
+    struct work *w = s->work;
 
-        if (question_needed(w, unit)) {
-            if (w->n == 0)
-                w->end = WORK_ASK;
-            return;
-        }
-        work_deliver_unit(w, &w->units[unit], unit, unit, body, body_size, &w->results[w->n]);
-        w->n++;
+    if (rc != 0)
+        work_record_failed(w, rc);
+    w->at += w->n;
+    end_parcels(w);
+}
+
+void work_parcel_over(struct work *w)
+{
+    if (--w->n_parcels == 0)
+        end_parcels(w);
+}
+
+static void send(struct work *w)
+{
+    struct queue *q = w->queue;
+    int rc = parcels_start(w);
+
+    if (rc != 0) {
+        queue_pause(q);
+        w->at = w->claim.n_units; /* no report before the others were tried */
     }
+    /* Its lane is the way of none of them, or all have their own slots. */
+    if (w->claim.group != SPOOL_GROUP_MIXED)
+        work_leave_lane(w);
+    work_parcel_over(w);
 }
 
-void work_run(struct pool_job *job)
+/* --- files --- */
+
+static void go_on(struct work *w)
 {
-    struct work *w = (struct work *)((char *)job - offsetof(struct work, job));
-    struct spool *s = w->queue->o.spool;
-    uint64_t body_size;
-    void *body;
-    int rc;
+    bool over = w->at >= w->n_files;
 
     w->n = 0;
-    w->end = WORK_ON;
-    if (stopping(w)) {
-        w->end = WORK_RELEASE;
-        return;
-    }
-    if (w->question == NULL && !load(w))
-        return;
-    rc = s->ops->body_open(s, w->claim.id, &body, &body_size);
-    if (rc == BARID_ENOTFOUND) {
-        w->end = WORK_RELEASE;
-        return;
-    }
-    if (rc != 0) {
-        cannot_read(w, "reading the body", rc);
-        return;
-    }
-    if (w->question != NULL)
-        question_deliver(w, body, body_size);
+    if (w->question_asked) /* it has changed the mail: loaded again */
+        work_unload(w);
+    w->question_asked = false;
+    if (w->end == WORK_RELEASE || w->is_kept || w->at == w->claim.n_units || atomic_load(&w->queue->stopping))
+        release(w);
+    else if (over && w->is_decoded)
+        send(w);
     else
-        deliver_slice(w, body, body_size);
-    s->ops->body_close(body);
+        hand_over(w);
+}
+
+static void on_settled(struct settling *s, int rc)
+{
+    struct work *w = s->work;
+
+    if (rc != 0)
+        work_record_failed(w, rc);
+    w->at += w->n;
+    go_on(w);
+}
+
+static void settle_slice(struct work *w)
+{
+    if (w->n == 0) {
+        go_on(w);
+        return;
+    }
+    w->settling = (struct settling){.work = w, .v = w->outcomes, .n = w->n, .done = on_settled};
+    settle_start(&w->settling);
+}
+
+static void on_run(struct pool_job *job)
+{
+    struct work *w = (struct work *)((char *)job - offsetof(struct work, job));
+
+    if (w->end == WORK_ASK && !atomic_load(&w->queue->stopping))
+        question_start(w);
+    else if (w->question != NULL && w->end == WORK_ON)
+        question_send(w);
+    else
+        settle_slice(w);
+}
+
+void work_asked(struct work *w)
+{
+    w->question_asked = true;
+    if (w->n > 0 || w->end == WORK_RELEASE)
+        settle_slice(w);
+    else
+        hand_over(w);
+}
+
+static void hand_over(struct work *w)
+{
+    struct queue *q = w->queue;
+
+    w->now_us = clock_wall_us(loop_clock(q->o.loop));
+    w->job.done = on_run;
+    if (pool_start(q->o.pool, q->o.loop, &w->job) != 0) {
+        queue_pause(q);
+        release(w);
+    }
+}
+
+void work_start(struct work *w)
+{
+    struct queue *q = w->queue;
+
+    list_append(&q->works, &w->node);
+    q->running++;
+    atomic_store_explicit(&q->running_now, q->running, memory_order_relaxed);
+    hand_over(w);
+}
+
+bool work_stop(struct work *w, bool by_force)
+{
+    return parcels_stop(w, by_force);
 }

@@ -1,0 +1,254 @@
+/* queue/lane.c: see lane.h. */
+#include "queue/lane.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "base/slice.h"
+#include "queue/queue_int.h"
+
+#define RING_FIRST 8
+
+static barid_slice key_of(const uint32_t *group)
+{
+    return slice_of((const char *)group, sizeof(*group));
+}
+
+static uint64_t now_ms(const struct lane *l)
+{
+    return loop_now_ms(l->queue->o.loop);
+}
+
+/* --- all of them --- */
+
+int lanes_init(struct lanes *l, struct queue *q)
+{
+    const uint64_t seed[2] = {rng_u64(q->o.rng), rng_u64(q->o.rng)};
+
+    map_init(&l->map, q->o.mem, seed);
+    list_init(&l->ready);
+    return 0;
+}
+
+static void lane_del(struct lane *l)
+{
+    const barid_mem *mem = l->queue->o.mem;
+
+    list_remove(&l->node);
+    timer_del(&l->timer);
+    mem_free(mem, l->ids);
+    mem_free(mem, l->reply);
+    mem_free(mem, l);
+}
+
+void lanes_deinit(struct lanes *l)
+{
+    struct map_iter it = {0};
+
+    while (map_next(&l->map, &it))
+        lane_del(it.value);
+    map_deinit(&l->map);
+}
+
+struct lane *lane_of(struct queue *q, uint32_t group)
+{
+    struct lane *l = map_get(&q->lanes.map, key_of(&group));
+
+    if (l != NULL)
+        return l;
+    l = mem_zalloc(q->o.mem, sizeof(*l));
+    if (l == NULL)
+        return NULL;
+    l->queue = q;
+    l->group = group;
+    l->max = group == SPOOL_GROUP_NONE    ? (uint32_t)q->o.max_running
+             : group == SPOOL_GROUP_MIXED ? QUEUE_MIXED_RUNNING
+                                          : q->routing.base.max_connections;
+    l->limit = l->max;
+    list_init(&l->node);
+    list_init(&l->parcels);
+    if (map_put(&q->lanes.map, key_of(&group), l, NULL) != 0) {
+        mem_free(q->o.mem, l);
+        return NULL;
+    }
+    return l;
+}
+
+struct lane *lanes_next(struct queue *q)
+{
+    /* Those that are not open leave the list: whatever opens them puts them back. */
+    while (!list_empty(&q->lanes.ready)) {
+        struct lane *l = LIST_ENTRY(q->lanes.ready.next, struct lane, node);
+
+        list_remove(&l->node);
+        if (l->n == 0 || !lane_is_open(l))
+            continue;
+        list_append(&q->lanes.ready, &l->node); /* behind the others: each has its turn */
+        return l;
+    }
+    return NULL;
+}
+
+/* Something may begin here, or the lane is of no use any more. */
+static void lane_moved(struct lane *l)
+{
+    struct queue *q = l->queue;
+
+    if (!list_empty(&l->parcels) && lane_is_open(l)) {
+        parcel_wake(l);
+        return;
+    }
+    if (l->n > 0) {
+        if (list_empty(&l->node) && lane_is_open(l))
+            list_append(&q->lanes.ready, &l->node);
+        queue_wake(q);
+        return;
+    }
+    /* One that is up and idle knows nothing that is worth keeping, but how fast it was. */
+    if (l->running == 0 && list_empty(&l->parcels) && l->fails == 0 && l->rate == 0) {
+        map_take(&q->lanes.map, key_of(&l->group));
+        lane_del(l);
+    }
+}
+
+/* --- slots --- */
+
+bool lane_is_down(const struct lane *l)
+{
+    return l->fails > 0 && now_ms(l) < l->down_until_ms;
+}
+
+static bool rate_is_spent(const struct lane *l)
+{
+    return l->rate > 0 && l->sent >= l->rate && now_ms(l) < l->window_ms + l->rate_s * UINT64_C(1000);
+}
+
+bool lane_is_open(const struct lane *l)
+{
+    if (lane_is_down(l))
+        return l->running < LANE_DOWN_RUNNING;
+    return l->running < (l->fails > 0 ? 1 : l->limit) && !rate_is_spent(l);
+}
+
+void lane_enter(struct lane *l)
+{
+    l->running++;
+}
+
+void lane_leave(struct lane *l)
+{
+    l->running--;
+    lane_moved(l);
+}
+
+/* --- what waits --- */
+
+static int ring_grow(struct lane *l)
+{
+    size_t cap = l->cap > 0 ? l->cap * 2 : RING_FIRST;
+    uint64_t *ids = mem_array(l->queue->o.mem, cap, sizeof(*ids));
+
+    if (ids == NULL)
+        return BARID_ENOMEM;
+    for (size_t i = 0; i < l->n; i++)
+        ids[i] = l->ids[(l->at + i) & (l->cap - 1)];
+    mem_free(l->queue->o.mem, l->ids);
+    l->ids = ids;
+    l->at = 0;
+    l->cap = cap;
+    return 0;
+}
+
+int lane_push(struct lane *l, uint64_t id)
+{
+    if (l->n == l->cap && ring_grow(l) != 0)
+        return BARID_ENOMEM;
+    l->ids[(l->at + l->n++) & (l->cap - 1)] = id;
+    if (list_empty(&l->node))
+        list_append(&l->queue->lanes.ready, &l->node);
+    return 0;
+}
+
+bool lane_pop(struct lane *l, uint64_t *id_r)
+{
+    if (l->n == 0)
+        return false;
+    *id_r = l->ids[l->at];
+    l->at = (l->at + 1) & (l->cap - 1);
+    if (--l->n == 0) {
+        mem_free(l->queue->o.mem, l->ids);
+        l->ids = NULL;
+        l->at = l->cap = 0;
+    }
+    return true;
+}
+
+/* --- how fast --- */
+
+void lane_allow(struct lane *l, const struct hop *hop)
+{
+    if (l->limit == l->max || l->limit > hop->max_connections)
+        l->limit = hop->max_connections;
+    l->max = hop->max_connections;
+    l->rate = hop->rate;
+    l->rate_s = hop->rate_s;
+}
+
+static void on_window(void *user)
+{
+    lane_moved(user);
+}
+
+void lane_count(struct lane *l)
+{
+    uint64_t end_ms = l->window_ms + l->rate_s * UINT64_C(1000);
+
+    if (l->rate == 0)
+        return;
+    if (now_ms(l) >= end_ms) {
+        l->window_ms = now_ms(l);
+        l->sent = 0;
+        end_ms = l->window_ms + l->rate_s * UINT64_C(1000);
+    }
+    if (++l->sent < l->rate)
+        return;
+    if (l->timer == NULL)
+        l->timer = timer_new(l->queue->o.loop, on_window, l);
+    if (l->timer != NULL) /* else the next mail that is due wakes the lane */
+        timer_set(l->timer, end_ms);
+}
+
+/* --- up and down --- */
+
+void lane_failed(struct lane *l, uint64_t started_ms, const char *reply)
+{
+    uint64_t s = LANE_DOWN_S;
+
+    if (l->fails > 0 && started_ms <= l->failed_ms) /* one of those that were under way together */
+        return;
+    if (l->fails == 0 && l->reached_ms > started_ms) { /* others get through: one too many */
+        l->limit = l->limit > 1 ? l->limit / 2 : 1;
+        return;
+    }
+    for (unsigned i = 0; i < l->fails && s < LANE_DOWN_MAX_S; i++)
+        s *= 2;
+    s = s < LANE_DOWN_MAX_S ? s : LANE_DOWN_MAX_S;
+    l->fails++;
+    l->failed_ms = now_ms(l);
+    l->down_until_ms = l->failed_ms + s * 1000;
+    if (l->reply == NULL)
+        l->reply = mem_alloc(l->queue->o.mem, LANE_REPLY_SIZE);
+    if (l->reply != NULL)
+        snprintf(l->reply, LANE_REPLY_SIZE, "%s", reply);
+}
+
+bool lane_reached(struct lane *l)
+{
+    bool was_down = l->fails > 0;
+
+    l->fails = 0;
+    l->reached_ms = now_ms(l);
+    l->limit += l->limit < l->max;
+    return was_down;
+}
