@@ -89,6 +89,7 @@ class FakeDNS(fake.Fake):
         self.zone = Zone()
         self.queries = []
         self._counts = collections.Counter()
+        self.waiting = 0     # who is within "silence"
         self._released = 0
         self.closing = threading.Event()
         self._sockets = []
@@ -235,7 +236,10 @@ class FakeDNS(fake.Fake):
             if action == "silence":
                 with self.changed:
                     now = self._released
+                    self.waiting += 1
+                    self.changed.notify_all()
                     self.changed.wait_for(lambda: self._released != now or self.closing.is_set())
+                    self.waiting -= 1
             elif action.startswith("delay "):
                 self.closing.wait(float(action[6:]))
             else:

@@ -102,6 +102,14 @@ class FakeMTA(fake.Fake):
             if self.path is not None:
                 os.unlink(self.path)
 
+    def drain(self):
+        """No new connections; returns when those that are there have ended, or did not for some seconds."""
+        self.down()
+        try:
+            self.wait_until(lambda: not self._live, "the end of every connection", fake_wire.LINGER)
+        except fake.Hang:
+            pass
+
     def close(self):
         self.closing.set()
         self.down()
@@ -284,6 +292,8 @@ def main(arguments=None):
             print("its CA is " + fake_tls.ca(), file=sys.stderr, flush=True)
         servers[0].wait_until(lambda: over.is_set() or o.count and sum(len(s.mails) for s in servers) >= o.count,
                               deadline=float("inf"))
+        for server in servers if not over.is_set() else []:
+            server.drain()
     except (fake.Mistake, OSError) as e:
         print("fake-mta: %s" % e, file=sys.stderr)
         return 64 if isinstance(e, fake.Mistake) else 69

@@ -1,6 +1,7 @@
 """The dialogue of the fake MTA on one connection: SMTP or LMTP, accepting what no rule refuses, noting what the client does wrong."""
 
 import re
+import socket
 import ssl
 import time
 
@@ -73,12 +74,19 @@ class Session(fake_wire.Wire):
         if callable(actions[0]):
             chosen = actions[0](self, *arguments)
             actions = [chosen or "ok"] if not isinstance(chosen, list) else chosen
-        code = self.act(actions, ordinary)
-        if self.record.commands and (code is not None or ordinary is not None):
-            self.record.commands[-1][1].append(code)
-        return code
+        try:
+            return self.act(actions, ordinary)
+        finally:
+            if self.record.commands and (self.said is not None or ordinary is not None):
+                self.record.commands[-1][1].append(self.said)
 
     def handshake(self):
+        """A rule acts when the ClientHello is there: what came before it would count as said before TLS."""
+        try:
+            if not self.sock.recv(1, socket.MSG_PEEK):
+                raise fake_wire.Ended("eof")
+        except OSError:
+            raise fake_wire.Ended("reset") from None
         self.ask("handshake", [self.hello or ""], None)
         self.buffer = b""
         try:
@@ -361,16 +369,18 @@ class Session(fake_wire.Wire):
             if self.mta.lmtp:
                 for recipient in mail.recipients:
                     if recipient.is_accepted:
-                        recipient.final = self.ask("dot", [recipient.address], "250 2.0.0 kept as %d" % self.mta.next_mail())
+                        self.final_reply(recipient, [recipient.address])
             else:
-                mail.final = self.ask("dot", to or [""], "250 2.0.0 kept as %d" % self.mta.next_mail())
-        except fake_wire.Ended as e:
-            if str(e) == "421" and not self.mta.lmtp:
-                mail.final = 421
-            raise
+                self.final_reply(mail, to or [""])
         finally:
             self.mail = None
             self.mta.keep(mail)
+
+    def final_reply(self, to_whom, about):
+        try:
+            self.ask("dot", about, "250 2.0.0 kept as %d" % self.mta.next_mail())
+        finally:
+            to_whom.final = self.said
 
     # --- the rest
 

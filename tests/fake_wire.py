@@ -27,9 +27,10 @@ import time
 
 REPLY = re.compile(r"([2-5]\d\d)(?: |$)(?:([245]\.\d{1,3}\.\d{1,3})(?: |$))?(.*)", re.S)
 LINGER = 2.0  # seconds that a peer has to close after we did: what it sends within them is looked at
-WORDS = {"ok": 0, "close": 0, "eof": 0, "reset": 0, "silence": 0, "stay": 0, "raw": 1, "delay": 1, "dribble": 1, "ehlo": 1,
-         "flood": 1, "garbage": 1}
-FLOODS = ("keywords", "lines", "octets")
+SECONDS = r"\d+(?:\.\d+)?"
+# What each word takes.
+WORDS = {"ok": "", "close": "", "eof": "", "reset": "", "silence": "", "stay": "", "raw": ".+", "delay": SECONDS,
+         "dribble": SECONDS + "(?: .+)?", "ehlo": ".+", "flood": r"(?:keywords|lines|octets)(?: \d+)?", "garbage": r"\d+"}
 
 
 class Ended(Exception):
@@ -47,9 +48,7 @@ def reply(text):
 def is_good_action(action):
     word, _, rest = action.partition(" ")
     if word in WORDS:
-        if word == "flood":
-            return rest.split()[:1] != [] and rest.split()[0] in FLOODS and all(n.isdigit() for n in rest.split()[1:])
-        return bool(rest) == bool(WORDS[word])
+        return re.fullmatch(WORDS[word], rest, re.S) is not None
     return REPLY.fullmatch(action) is not None
 
 
@@ -62,6 +61,7 @@ class Wire:
         self.mta = mta
         self.sock = sock
         self.buffer = b""
+        self.said = None                  # code of the reply that was sent last, by the rule that acts
         self.checked_before_reply = None  # the command after which nothing may come before our reply
 
     # in
@@ -126,26 +126,30 @@ class Wire:
         except OSError as e:
             raise Ended("reset" if isinstance(e, ConnectionError) else "error: %s" % e) from None
 
-    def act(self, actions, ordinary, keywords=None):
+    def act(self, actions, ordinary):
         """Carries out a rule; the code that was sent, or None. ordinary: text of a reply, or None where there is none."""
         actions = list(actions)
         if not any(self._speaks(a) for a in actions):
             actions.append("ok")
-        code = None
+        self.said = None
         for i, action in enumerate(actions):
             word, _, rest = action.partition(" ")
-            if word not in WORDS:
-                said, code = reply(action)
-                self.send(said)
-                if code == 421 and "stay" not in actions[i + 1:]:
-                    self.close(said="421")
-            elif word == "ok":
-                if ordinary is not None:
-                    said, code = reply(ordinary)
-                    self.send(said)
+            if word in WORDS:
+                getattr(self, "_do_" + word)(rest, ordinary)
             else:
-                code = getattr(self, "_do_" + word)(rest, ordinary) or code
-        return code
+                self.send_reply(action)
+                if self.said == 421 and "stay" not in actions[i + 1:]:
+                    self.close(said="421")
+        return self.said
+
+    def send_reply(self, text):
+        said, code = reply(text)
+        self.send(said)
+        self.said = code
+
+    def _do_ok(self, rest, ordinary):
+        if ordinary is not None:
+            self.send_reply(ordinary)
 
     @staticmethod
     def _speaks(action):
@@ -154,7 +158,7 @@ class Wire:
     def _do_raw(self, rest, ordinary):
         data = octets_of(rest)
         self.send(data)
-        return int(data[:3]) if re.match(rb"[2-5]\d\d[ \r]", data) else None
+        self.said = int(data[:3]) if re.match(rb"[2-5]\d\d[ \r].*\n", data, re.S) else None
 
     def _do_delay(self, rest, ordinary):
         self.mta.closing.wait(float(rest))
@@ -169,14 +173,12 @@ class Wire:
             self.send(said[i:i + 1])
             if self.mta.closing.wait(float(seconds)):
                 break
-        return code
+        self.said = code
 
     def _do_ehlo(self, rest, ordinary):
         words = [w.strip() for w in rest.split(",") if w.strip() != "-"]
         self.offer(words)
-        said, code = reply("250 " + "\n".join([self.mta.hostname] + words))
-        self.send(said)
-        return code
+        self.send_reply("250 " + "\n".join([self.mta.hostname] + words))
 
     def offer(self, words):
         """What EHLO offers now."""
@@ -196,7 +198,7 @@ class Wire:
                 self.send((code.encode() + b"-more to come\r\n") * some)
             sent += some
         self.send(b"\r\n" if kind == "octets" else code.encode() + b" the end\r\n")
-        return int(code)
+        self.said = int(code)
 
     def _do_garbage(self, rest, ordinary):
         self.send(random.Random(1).randbytes(int(rest)))

@@ -145,7 +145,8 @@ class Zone:
             if match is not None:
                 number = match.group(1) if match.groups() else ""
                 return {k: [(ttl, v.replace("%d", number)) for ttl, v in values] for k, values in records.items()}
-        return {} if any(n.endswith("." + name) for n in self.names) else None
+        below = "." + name
+        return {} if any(n.endswith(below) for n in [p[0] for p in self.patterns] + list(self.names)) else None
 
     def answer(self, name, kind):
         """(rcode, [(name, type, ttl, value)]) as a resolver answers: along CNAMEs, for as long as they lead to something new."""

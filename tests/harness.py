@@ -26,6 +26,8 @@ import threading
 import time
 import unittest
 
+from fake import DEADLINE, Hang
+
 BARID = os.path.abspath(os.environ.get("BARID", os.path.dirname(__file__) + "/../build/src/cli/barid"))
 
 
@@ -39,13 +41,7 @@ def sanitized():
 REPORTS = []  # what sanitizers said in any daemon's log: a test program with some fails, whoever killed the daemon
 REPORT = re.compile(r"ThreadSanitizer|AddressSanitizer|LeakSanitizer|: runtime error: ")
 
-DEADLINE = 30.0  # seconds until a wait counts as a hang; nothing takes as long
-
 PASSWORDS = {"alice": "wonder land", "bob": "correct-horse", "carol": "p\u00e4ssword"}
-
-
-class Hang(AssertionError):
-    pass
 
 
 # --- certificates and users
