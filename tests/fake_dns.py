@@ -300,7 +300,8 @@ def main(arguments=None):
     p.add_argument("--out", metavar="FILE", help="where the JSON lines go; standard output")
     o = p.parse_args(arguments)
     host, _, port = o.listen.rpartition(":")
-    over = threading.Event()
+    heard = {signal.SIGINT, signal.SIGTERM, signal.SIGUSR1}
+    signal.pthread_sigmask(signal.SIG_BLOCK, heard)  # before there are threads: they inherit it
     try:
         dns = FakeDNS(rules=o.on, host=host.strip("[]"), port=int(port),
                       out=open(o.out, "a", encoding="utf-8") if o.out else sys.stdout)
@@ -312,10 +313,9 @@ def main(arguments=None):
     except (ValueError, OSError) as e:
         print("fake-dns: %s" % e, file=sys.stderr)
         return 69 if isinstance(e, OSError) else 64
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: over.set())
     print("listening on " + dns.address, file=sys.stderr, flush=True)
-    over.wait()
+    while signal.sigwait(heard) == signal.SIGUSR1:
+        dns.release()
     dns.close()
     return 0
 

@@ -282,6 +282,35 @@ class Faults(unittest.TestCase):
         self.assertEqual(len(ask(self.dns, "d1.test", "MX").records), 1)
 
 
+POLICY = """
+dns { servers = { "127.0.0.1:%d" } }
+listen { "127.0.0.1:@smtp@" }
+function on.rcpt(session, mail, rcpt)
+  local found, why = dns.mx(rcpt.domain)
+  local said = {}
+  for _, mx in ipairs(found or {}) do said[#said + 1] = mx.preference .. " " .. mx.host end
+  return reject(550, "5.1.1", "[" .. table.concat(said, ",") .. "] " .. tostring(why))
+end
+"""
+
+
+class Resolver(unittest.TestCase):
+    """A real resolver understands what is said here."""
+
+    def test_barid_asks(self):
+        big = "\n".join("big.test MX %d a-rather-long-name-%d.example.test" % (i, i) for i in range(100, 180))
+        rules = ["mx:broken.test -> servfail", "mx:small.test -> truncated"]
+        with FakeDNS(ZONE + big + "\nsmall.test MX 1 mx.test", rules) as dns, harness.Barid(POLICY % dns.port) as daemon:
+            for name, expected in (("example.test", "[10 mx1.example.test,20 mx2.example.test]"), ("nowhere.test", "[] nxdomain"),
+                                   ("broken.test", "[] servfail"), ("d77.test", "[10 mx77.test]"), ("small.test", "[1 mx.test]"),
+                                   ("chain1.test", "[10 mx1.example.test,20 mx2"), ("big.test", "79 a-rather-long-name-179.example.test]")):
+                with self.subTest(name), daemon.connect() as c:
+                    c.hello()
+                    c.do("MAIL FROM:<a@x.test>")
+                    self.assertIn(expected, c.do("RCPT TO:<u@%s>" % name))
+            self.assertIn("tcp", [q.over for q in dns.queries if q.name == "small.test"])
+
+
 class Tool(unittest.TestCase):
     def test_command_line(self):
         with tempfile.TemporaryDirectory() as folder:

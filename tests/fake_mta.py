@@ -284,6 +284,7 @@ def main(arguments=None):
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop)
+    signal.signal(signal.SIGUSR1, lambda *_: [s.release() for s in servers])
     try:
         for server in from_options(o, out, changed):
             servers.append(server.start())

@@ -375,6 +375,17 @@ class Words(unittest.TestCase):
             mta.wait(mails=1)
             self.assertEqual(mta.mails[0].delivered, ["u@y.test"])
 
+    def test_replies_for_each_by_prdr(self):
+        with FakeMTA(["dot:full@* -> 452 4.2.2 full"], ehlo=["PRDR", "PIPELINING"]) as mta:
+            done = barid(mta, "--prdr", to="u@y.test,full@y.test", code=75)
+            self.assertEqual([line.split()[1] for line in done.stdout.splitlines()], ["250", "452"])
+            mta.wait(mails=1, ended=1)
+            self.assertEqual((mta.mails[0].delivered, mta.mails[0].final, mta.violations), (["u@y.test"], 250, []))
+            mta.on("dot", "close", match="")
+            barid(mta, "--prdr", to="u@y.test,v@y.test", code=75)
+            mta.wait(mails=2)
+            self.assertEqual((mta.mails[1].delivered, mta.mails[1].recipients[0].final), ([], 250))
+
     def test_a_lost_250(self):
         with FakeMTA(["dot nth=1 -> close"]) as mta:
             self.assertIn("no answer", barid(mta, code=75).stdout)
@@ -536,9 +547,20 @@ class Tool(unittest.TestCase):
                               timeout=fake.DEADLINE, check=False)
         self.assertEqual((done.returncode, len(done.stderr.splitlines())), (64, 1), done.stderr)
 
-    def test_a_signal_ends_it(self):
-        with subprocess.Popen([sys.executable, TOOL, "--lmtp"], stderr=subprocess.PIPE, stdout=subprocess.PIPE) as process:
-            process.stderr.readline()
+    def test_signals_end_a_silence_and_the_program(self):
+        with subprocess.Popen([sys.executable, TOOL, "--lmtp", "--on", "banner -> silence"], stderr=subprocess.PIPE,
+                              stdout=subprocess.PIPE) as process:
+            port = int(process.stderr.readline().split(b":")[-1])
+            with socket.create_connection(("127.0.0.1", port), fake.DEADLINE) as s:
+                said = b""
+                while not said:  # a signal before the silence has begun ends none: it is sent again
+                    process.send_signal(signal.SIGUSR1)
+                    s.settimeout(0.1)
+                    try:
+                        said = s.recv(100)
+                    except TimeoutError:
+                        pass
+                self.assertTrue(said.startswith(b"220 "), said)
             process.send_signal(signal.SIGTERM)
             self.assertEqual(process.wait(fake.DEADLINE), 0)
 

@@ -67,8 +67,11 @@ class Mail:
 
     @property
     def delivered(self):
-        """Recipients for whom a 2xx was sent after the end: the client may forget them."""
-        return [r.address for r in self.recipients if r.is_accepted and (r.final or self.final or 0) // 100 == 2]
+        """Recipients for whom a 2xx was sent after the end: the client may forget them. With PRDR the last reply has to come, too."""
+        asked_each = any(r.final is not None for r in self.recipients)
+        if "PRDR" in self.params and asked_each and self.final is None:
+            return []
+        return [r.address for r in self.recipients if r.is_accepted and ((r.final if asked_each else self.final) or 0) // 100 == 2]
 
     def as_record(self, octets=True):
         found = {"event": "mail", **{k: v for k, v in self.__dict__.items() if k not in ("content", "recipients")}}

@@ -64,7 +64,7 @@ class Session(fake_wire.Wire):
         self.ask("banner", [self.record.peer], "220 %s %s fake" % (self.mta.hostname, "LMTP" if self.mta.lmtp else "ESMTP"))
 
     def facts(self):
-        return {"connection": self.record.number, "tls": "yes" if self.tls else "no", "local": self.record.local,
+        return {"connection": self.record.number, "tls": "yes" if self.tls else "no", "local": self.record.local, "port": self.mta.port,
                 "user": self.user or ""}
 
     def ask(self, stage, arguments, ordinary):
@@ -370,15 +370,22 @@ class Session(fake_wire.Wire):
                 for recipient in mail.recipients:
                     if recipient.is_accepted:
                         self.final_reply(recipient, [recipient.address])
+            elif "PRDR" in mail.params and len(to) > 1:
+                self.send_reply("353 a reply for each follows")
+                for recipient in mail.recipients:
+                    if recipient.is_accepted:
+                        self.final_reply(recipient, [recipient.address])
+                refused = all((r.final or 500) // 100 != 2 for r in mail.recipients if r.is_accepted)
+                self.final_reply(mail, [""], "550 5.0.0 for nobody" if refused else "250 2.0.0 for those")
             else:
                 self.final_reply(mail, to or [""])
         finally:
             self.mail = None
             self.mta.keep(mail)
 
-    def final_reply(self, to_whom, about):
+    def final_reply(self, to_whom, about, ordinary=None):
         try:
-            self.ask("dot", about, "250 2.0.0 kept as %d" % self.mta.next_mail())
+            self.ask("dot", about, ordinary or "250 2.0.0 kept as %d" % self.mta.next_mail())
         finally:
             to_whom.final = self.said
 
