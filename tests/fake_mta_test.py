@@ -65,12 +65,11 @@ class Peer:
         return self.reply()
 
     def until_end(self):
-        whole = self.rest_of(b"")
+        parts = [self.rest_of(b"")]
         while True:
-            data = self.sock.recv(65536)
-            if not data:
-                return whole
-            whole += data
+            parts.append(self.sock.recv(65536))
+            if not parts[-1]:
+                return b"".join(parts)
 
     def __enter__(self):
         return self
@@ -124,6 +123,15 @@ class Good(unittest.TestCase):
                 barid(mta, "--bdat", to="u@y.test,v@y.test", code=0)
                 self.check(mta)
                 self.assertEqual(mta.ended[0].offered, words)
+
+    def test_a_big_message(self):
+        content = MESSAGE + b"".join(b".%077d\r\n" % i for i in range(131072))  # 10 MiB
+        for mode in [], ["--bdat"]:
+            with self.subTest(mode), FakeMTA() as mta:
+                barid(mta, *mode, code=0, message=content)
+                mta.wait(mails=1)
+                self.assertTrue(mta.mails[0].content == content)
+                self.assertEqual(mta.violations, [])
 
     def test_swaks(self):
         with FakeMTA() as mta:

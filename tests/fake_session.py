@@ -279,20 +279,23 @@ class Session(fake_wire.Wire):
 
     def read_content(self, to):
         rule = self.mta.rule_for("content", to or [""], self.facts())
+        text, looked_at = bytearray(self.buffer), 0
+        self.buffer = b""
         while True:
-            if rule is not None and len(self.buffer) >= rule.after:
-                self.note_partial()
+            if rule is not None and len(text) >= rule.after:
+                self.note_partial(text)
                 self.act(rule.actions, None)
                 rule = None
-            end = 3 if self.buffer.startswith(b".\r\n") else self.buffer.find(b"\r\n.\r\n") + 5
+            end = 3 if text.startswith(b".\r\n") else text.find(b"\r\n.\r\n", max(looked_at - 4, 0)) + 5
             if end != 4:
                 break
+            looked_at = len(text)
             try:
-                self.more()
+                text += self.recv()
             except fake_wire.Ended:
-                self.note_partial()
+                self.note_partial(text)
                 raise
-        raw, self.buffer = self.buffer[:end - 3], self.buffer[end:]
+        raw, self.buffer = bytes(text[:end - 3]), bytes(text[end:])
         self.check_text(raw)
         if "PIPELINING" not in self.offered:
             self.checked_before_reply = "the message"
@@ -302,9 +305,9 @@ class Session(fake_wire.Wire):
         self.mail.content = self.unstuffed(raw)
         self.end_of_mail("DATA")
 
-    def note_partial(self):
+    def note_partial(self, text):
         if self.mail is not None:
-            self.mail.how, self.mail.content = "DATA", self.buffer
+            self.mail.how, self.mail.content = "DATA", bytes(text)
 
     @staticmethod
     def unstuffed(raw):

@@ -67,7 +67,10 @@ class Wire:
     # in
 
     def more(self):
-        """Reads what there is, waiting for something; raises Ended."""
+        self.buffer += self.recv()
+
+    def recv(self):
+        """What there is, waiting for something; raises Ended."""
         try:
             data = self.sock.recv(262144)
         except ssl.SSLEOFError:
@@ -78,7 +81,7 @@ class Wire:
             raise Ended("reset" if isinstance(e, ConnectionError) else "error: %s" % e) from None
         if not data:
             raise Ended("eof")
-        self.buffer += data
+        return data
 
     def peek(self):
         """Reads what has arrived without waiting; gives what is not yet taken."""
@@ -108,10 +111,16 @@ class Wire:
         return line
 
     def take(self, n):
-        while len(self.buffer) < n:
-            self.more()
-        taken, self.buffer = self.buffer[:n], self.buffer[n:]
-        return taken
+        """n octets; where the end comes first, they are in the buffer."""
+        taken, self.buffer = bytearray(self.buffer), b""
+        try:
+            while len(taken) < n:
+                taken += self.recv()
+        except Ended:
+            self.buffer = bytes(taken)
+            raise
+        self.buffer = bytes(taken[n:])
+        return bytes(taken[:n])
 
     # out
 
