@@ -14,6 +14,7 @@ auth    { users = "../run/users" }
 spool   { dir = "../run/spool" }
 maildir { root = "../run/mail" }
 archive { root = "../run/archive" }
+history { dir = "../run/history" }
 control { listen = "127.0.0.1:8025" }
 
 -- Whoever is not listed here has no mailbox.

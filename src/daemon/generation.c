@@ -10,6 +10,7 @@
 #include "base/mem.h"
 #include "base/slice.h"
 #include "daemon/exit.h"
+#include "daemon/routing.h"
 
 
 static void say(const struct generation_report *r, bool is_error, const char *text)
@@ -96,6 +97,17 @@ static int load_users(struct generation *v, const struct generation_report *repo
     return EX_OK;
 }
 
+static int load_routing(struct generation *v, const struct generation_report *report)
+{
+    struct err err = {0};
+
+    arena_init(&v->arena, NULL, 0);
+    if (routing_make(&v->routing, &v->arena, v->config, &err) == 0)
+        return EX_OK;
+    say(report, true, err.text);
+    return EX_CONFIG;
+}
+
 static int check_config(const struct generation *v, const struct generation_report *report)
 {
     struct err err = {0};
@@ -122,6 +134,8 @@ static int load_all(struct generation *v, const char *file, const struct generat
     }
     int code = load_users(v, report);
 
+    if (code == EX_OK)
+        code = load_routing(v, report);
     return first != EX_OK ? first : code;
 }
 
@@ -156,6 +170,7 @@ void generation_unref(struct generation **v_p)
         tls_unref(&v->tls[i]);
     mem_free(NULL, v->tls);
     users_unref(&v->users);
+    arena_deinit(&v->arena);
     config_del(&v->config);
     mem_free(NULL, v);
 }

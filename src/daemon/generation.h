@@ -1,11 +1,12 @@
 /*
- * daemon/generation.h: one version of the configuration with what was made from it: TLS contexts, users. Immutable once loaded,
+ * daemon/generation.h: one version of the configuration with what was made from it: TLS contexts, users, next hops. Immutable once loaded,
  * shared by the workers, freed when the last worker has let go of it.
  */
 #ifndef DAEMON_GENERATION_H
 #define DAEMON_GENERATION_H
 
 #include "io/tls.h"
+#include "message/hop.h"
 #include "policy/config.h"
 #include "server/users.h"
 
@@ -15,6 +16,8 @@ struct generation {
     struct config *config;
     struct tls_ctx **tls; /* one per config->listen; NULL = none there */
     struct users *users;  /* NULL = no users file */
+    struct routing routing;
+    struct arena arena;   /* of routing */
 };
 
 /* Every line that a person should read, errors and warnings alike, goes to line. */

@@ -52,6 +52,8 @@ static int each_of_config(const struct config *c, each_path *fn, void *user)
         rc = each_tls(&c->tls, fn, user);
     if (rc == 0 && c->users_file != NULL)
         rc = fn(user, "auth.users", c->users_file, SANDBOX_READ);
+    if (rc == 0 && c->relay.ca != NULL)
+        rc = fn(user, "relay.ca", c->relay.ca, SANDBOX_READ);
     if (rc == 0 && c->log_file != NULL)
         rc = fn(user, "log.file", c->log_file, SANDBOX_APPEND);
     for (size_t i = 0; rc == 0 && i < c->n_listen; i++) {
@@ -135,6 +137,8 @@ int sandbox_allow_config(struct sandbox *s, const struct config *c, struct err *
         rc = allow_tree(s, c->maildir_root, err);
     if (rc == 0)
         rc = allow_tree(s, c->archive_root, err);
+    if (rc == 0)
+        rc = allow_tree(s, c->history_dir, err);
     if (rc < 0)
         return rc;
     each_of_config(c, allow_one, s);

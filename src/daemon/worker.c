@@ -126,7 +126,7 @@ static int version_make(struct worker *w, struct generation *v, struct worker_ve
 static struct server_version server_version_of(struct worker_version *wv)
 {
     return (struct server_version){.config = wv->v->config, .policy = wv->policy, .tls = wv->v->tls,
-                                   .users = wv->v->users, .released = on_released, .user = wv};
+                                   .users = wv->v->users, .routing = &wv->v->routing, .released = on_released, .user = wv};
 }
 
 static void adopt(struct worker *w, struct worker_version *wv)

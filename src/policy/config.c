@@ -43,6 +43,24 @@ static const char *default_hostname(struct arena *arena)
     return arena_strdup(arena, slice_str(name));
 }
 
+/* As hop_init has them: one place says what is usual. */
+static void default_relay(struct config_relay *r)
+{
+    struct hop hop;
+
+    hop_init(&hop);
+    *r = (struct config_relay){
+        .tls = hop.tls,
+        .connect_ms = hop.connect_ms,
+        .max_connections = hop.max_connections,
+        .max_rcpts = hop.max_rcpts,
+        .max_mails = hop.max_mails,
+        .idle_s = 10,
+        .chunk = hop.chunk,
+        .downgrade = hop.downgrade,
+    };
+}
+
 struct config *config_default(void)
 {
     struct config *c = mem_zalloc(NULL, sizeof(*c));
@@ -60,6 +78,10 @@ struct config *config_default(void)
     c->retry.first_s = 300;
     c->retry.max_s = 28800;
     c->retry.tries = 20;
+    c->retry.notice = 4;
+    c->relayhost.tls = RELAYHOST_TLS_UNSAID;
+    default_relay(&c->relay);
+    c->history_days = 7;
     c->pool_threads = 8;
     c->tls.min_version = "1.2";
     if (c->hostname == NULL)

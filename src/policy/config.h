@@ -10,6 +10,7 @@
 #include "barid/session.h"
 #include "base/arena.h"
 #include "base/err.h"
+#include "message/hop.h"
 
 struct config_tls {
     const char *cert, *key; /* NULL = none */
@@ -57,6 +58,26 @@ struct config_listen {
 
 struct config_alias { const char *address; const char **targets; size_t n; }; /* "user@domain" or "@domain" (catch-all) */
 
+#define RELAYHOST_TLS_UNSAID UINT32_MAX
+struct config_relayhost {
+    const char **hosts; size_t n_hosts; /* next hops (message/hop.h) for all mail to others; none = to the recipient's domain */
+    const char *user, *password;        /* NULL = no AUTH */
+    uint32_t tls;                       /* enum hop_tls; UNSAID = that of relay */
+    bool implicit_tls;
+};
+/* How every next hop begins. */
+struct config_relay {
+    const char *helo;                 /* NULL = hostname */
+    barid_endpoint source4, source6;  /* family 0 = the system's choice */
+    uint32_t tls;                     /* enum hop_tls */
+    const char *ca;                   /* file or directory for HOP_TLS_VERIFIED; NULL = the system's */
+    uint32_t connect_ms;              /* 30000 */
+    uint32_t max_connections, max_rcpts, max_mails; /* 20, 100, 100 */
+    uint32_t idle_s;                  /* 10 */
+    uint64_t chunk;                   /* 102400 */
+    uint32_t downgrade;               /* enum hop_downgrade */
+};
+
 struct config {
     struct arena arena;
     const char *file;      /* the configuration */
@@ -85,7 +106,12 @@ struct config {
     enum { UNDECIDED_REJECT, UNDECIDED_TEMPFAIL, UNDECIDED_HOLD } undecided;
     bool mixed_strict;
     enum barid_bare_newline bare_newline;
-    struct { uint32_t first_s, max_s; unsigned tries; } retry; /* 300, 28800, 20: doubling, jittered; then held */
+    /* 300, 28800, 20: doubling, jittered; then given up. A delay notice after notice failures, 4; 0 = none. */
+    struct { uint32_t first_s, max_s; unsigned tries, notice; } retry;
+    struct config_relayhost relayhost;
+    struct config_relay relay;
+    const char *history_dir;      /* what became of finished mail; NULL = not kept */
+    uint32_t history_days;        /* 7 */
     unsigned workers;             /* 0 = number of CPUs */
     unsigned pool_threads;        /* 8 */
     const char *user, *group;     /* after binding; NULL = stay */

@@ -45,6 +45,10 @@ static void check(const struct config *c)
             must(all[i].v[k].bits <= 128);
     for (size_t i = 0; i < c->n_aliases; i++)
         must(c->aliases[i].address != NULL);
+    must(c->relayhost.n_hosts <= HOP_LIST_MAX);
+    must(c->relayhost.tls <= HOP_TLS_VERIFIED || c->relayhost.tls == RELAYHOST_TLS_UNSAID);
+    must(c->relay.tls <= HOP_TLS_VERIFIED && c->relay.downgrade <= HOP_REFUSE);
+    must(c->relay.max_mails > 0 && c->relay.chunk > 0 && c->relay.max_connections > 0);
     must(c->n_modules == 0);
 }
 

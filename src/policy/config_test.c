@@ -60,7 +60,36 @@ static char *load(const char *text, struct config **c_r)
 static const struct {
     const char *text, *report;
 } mistakes[] = {
-    {"relayhost { \"x\" }", "p.lua:1: unknown declaration 'relayhost'\n"},
+    {"smarthost { \"x\" }", "p.lua:1: unknown declaration 'smarthost'\n"},
+    {"relayhost { \"a.example\", \"192.0.2.1\", user = \"u\" }",
+     "p.lua:1: relayhost: no next hop: \"192.0.2.1\": neither a domain nor a host or an address in "
+     "brackets\n"
+     "p.lua:1: relayhost: user and password belong together\n"},
+    {"relayhost { host = { \"a\", \"b\", \"c\", \"d\", \"e\", \"f\", \"g\", \"h\", \"i\" } }",
+     "p.lua:1: relayhost: more than 8 next hops\n"},
+    {"relayhost { host = \"a b\", tls = \"none\" }",
+     "p.lua:1: relayhost.tls: no such choice \"none\", one of \"off\", \"opportunistic\", "
+     "\"required\", \"verified\" is expected\n"
+     "p.lua:1: relayhost: no next hop: \"a b\": neither a domain nor a host or an address in "
+     "brackets\n"},
+    {"relayhost { tls = \"required\" }", "p.lua:1: relayhost: host is missing\n"},
+    {"relayhost { \"a\", implicit_tls = true, tls = \"off\" }",
+     "p.lua:1: relayhost: implicit_tls cannot hold with tls = \"off\"\n"},
+    {"relayhost(5)", "p.lua:1: relayhost: a string or a list of strings is expected, got number "
+                     "'5'\n"},
+    {"relay { helo = \"-\", source = { \"192.0.2.1\", \"192.0.2.2\", \"unix\", \"::/0\" } }",
+     "p.lua:1: relay.helo: \"-\" is not a host name\n"
+     "p.lua:1: relay.source: \"::/0\" is no IP address\n"
+     "p.lua:1: relay.source: \"unix\" is no IP address\n"
+     "p.lua:1: relay.source: more than one address of a family\n"},
+    {"relay { ca = \"/none/ca\", max_mails = 0, downgrade = \"no\", idle_timeout = \"1h\" }",
+     "p.lua:1: relay.ca: cannot read /none/ca: No such file or directory\n"
+     "p.lua:1: relay.downgrade: no such choice \"no\", one of \"convert\", \"refuse\" is "
+     "expected\n"
+     "p.lua:1: relay.idle_timeout: 3600 is out of range, 0 to 300 is allowed\n"
+     "p.lua:1: relay.max_mails: 0 is out of range, 1 to 1000000 is allowed\n"},
+    {"history { dir = \"\", days = 0 }", "p.lua:1: history.days: 0 is out of range, 1 to 3650 is "
+                                         "allowed\np.lua:1: history.dir: the path is empty\n"},
     {"domain { \"x\" }\n\nlimitz { line = 3 }",
      "p.lua:1: unknown declaration 'domain', did you mean 'domains'?\n"
      "p.lua:3: unknown declaration 'limitz', did you mean 'limits'?\n"},
@@ -307,7 +336,10 @@ static const char everything[] =
     "aliases { [\"postmaster@Example.com\"] = { \"a@example.com\", \"b@example.com\" } }\n"
     "aliases { [\"@example.org\"] = \"c@example.com\" }\n"
     "subaddress(false)\n"
-    "retry { first = \"1m\", max = 7200, tries = 3 }\n"
+    "retry { first = \"1m\", max = 7200, tries = 3, notice = 0 }\n"
+    "relayhost { host = \"[smtp.example.net]:587\", user = \"u\", password = \"p\" }\n"
+    "relay { tls = \"off\", source = \"192.0.2.1\", ca = \"cert.pem\" }\n"
+    "history { dir = \"done\", days = 30 }\n"
     "undecided = \"hold\"\n"
     "mixed = \"strict\"\n"
     "bare_newline \"normalise\"\n"
@@ -382,6 +414,16 @@ static void test_everything(void **state)
     assert_int_equal(c->subaddress, 0);
     assert_int_equal(c->retry.first_s, 60);
     assert_int_equal(c->retry.max_s, 7200);
+    assert_int_equal(c->retry.notice, 0);
+    assert_int_equal(c->relayhost.n_hosts, 1);
+    assert_string_equal(c->relayhost.hosts[0], "[smtp.example.net]:587");
+    assert_string_equal(c->relayhost.password, "p");
+    assert_int_equal(c->relayhost.tls, RELAYHOST_TLS_UNSAID);
+    assert_int_equal(c->relay.tls, HOP_TLS_OFF);
+    assert_int_equal(c->relay.source4.family, BARID_FAMILY_IPV4);
+    snprintf(path, sizeof(path), "%s/done", dir);
+    assert_string_equal(c->history_dir, path);
+    assert_int_equal(c->history_days, 30);
     assert_int_equal(c->undecided, UNDECIDED_HOLD);
     assert_true(c->mixed_strict);
     assert_int_equal(c->bare_newline, BARID_BARE_NORMALISE);

@@ -118,8 +118,10 @@ void declare_open(lua_State *L);
 bool declare_assign(lua_State *L);
 bool declare_unknown(lua_State *L, const char *name);
 
-/* declare_listen.c, declare_misc.c: what is no plain value. */
-extern const struct key declare_limit_keys[], declare_tls_keys[];
+/* declare_listen.c, declare_misc.c, declare_relay.c: what is no plain value. */
+extern const struct key declare_limit_keys[], declare_tls_keys[], declare_relayhost_keys[],
+    declare_relay_keys[];
+void declare_relayhost(struct declare *d);
 void declare_listen(struct declare *d);
 void declare_listen_finish(struct declare *d);
 void declare_domains(struct declare *d);

@@ -175,7 +175,15 @@ static const struct key retry_keys[] = {
      .doc = "wait before the second attempt; doubled each time"},
     {"max", KEY_SECONDS, AT(struct config, retry.max_s), 1, 604800, .doc = "longest wait"},
     {"tries", KEY_NUMBER, AT(struct config, retry.tries), 1, 1000,
-     .doc = "attempts; then the mail is held"},
+     .doc = "attempts; then it is given up, and the sender is told"},
+    {"notice", KEY_NUMBER, AT(struct config, retry.notice), 0, 1000,
+     .doc = "after so many failures the sender is told that it is late; 0 = never"},
+    END};
+
+static const struct key history_keys[] = {
+    {"dir", KEY_PATH, AT(struct config, history_dir),
+     .doc = "directory of what became of finished mail, for barid trace; none = not kept"},
+    {"days", KEY_NUMBER, AT(struct config, history_days), 1, 3650, .doc = "kept for"},
     END};
 
 static const char *const undecided[] = {"reject", "tempfail", "hold", NULL};
@@ -232,8 +240,13 @@ const struct declaration declarations[] = {
     {"subaddress", .usage = "subaddress \"+\"", .read = declare_subaddress,
      .value = {"subaddress", .shown = "\"+\"",
                .doc = "what separates user and tag; false = nothing does"}},
-    {"retry", .usage = "retry { first = \"5m\", max = \"8h\", tries = 20 }",
+    {"retry", .usage = "retry { first = \"5m\", max = \"8h\", tries = 20, notice = 4 }",
      .keys = retry_keys},
+    {"relayhost", .usage = "relayhost { \"[smtp.example.net]:587\", user = \"u\", password = \"p\" }",
+     .keys = declare_relayhost_keys, .read = declare_relayhost},
+    {"relay", .usage = "relay { helo = \"mx.example.com\", tls = \"verified\" }",
+     .keys = declare_relay_keys},
+    {"history", .usage = "history { dir = DIRECTORY, days = 7 }", .keys = history_keys},
     {"undecided", .usage = "undecided \"reject\"",
      .value = {"undecided", KEY_CHOICE, AT(struct config, undecided), .choices = undecided,
                .doc = "a recipient that no row serves: \"reject\", \"tempfail\" or \"hold\""}},
@@ -272,6 +285,7 @@ const char *const *declaration_names(void)
         "maildir",      "archive", "dns",          "control", "limits",    "log",
         "networks",     "aliases", "subaddress",   "retry",   "undecided", "mixed",
         "bare_newline", "workers", "pool_threads", "user",    "sandbox",   "replies",
+        "relayhost",    "relay",   "history",
         NULL};
     return names;
 }
