@@ -23,9 +23,6 @@
 #define PORT_SMTP 25
 #define PORT_LMTP 24 /* RFC 2033 has none; this is what servers listen on */
 
-/* Numbers below mean something else (SPOOL_GROUP_FIRST, which this layer does not see; a test of the server compares). */
-#define GROUP_FIRST 2
-
 #define MECHANISM(name) (UINT32_C(1) << BARID_AUTH_##name)
 
 void hop_init(struct hop *hop)
@@ -305,7 +302,7 @@ uint32_t hop_group(const struct hop *hop, const uint8_t key[16])
         seed[i / 8] |= (uint64_t)key[i] << (8 * (i % 8));
     hash = siphash(seed, slice_of(text, hop_text(hop, text)));
     folded = (uint32_t)(hash ^ hash >> 32);
-    return folded < GROUP_FIRST ? folded + GROUP_FIRST : folded;
+    return folded < HOP_GROUP_FIRST ? folded + HOP_GROUP_FIRST : folded;
 }
 
 int routing_first(const struct routing *routing, struct arena *arena, barid_slice target,

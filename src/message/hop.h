@@ -97,7 +97,8 @@ int routing_first(const struct routing *routing, struct arena *arena, barid_slic
                   struct err *err);
 
 /* A name for the queue of mail that waits for this next hop: 32 bits of its text, keyed by the store's key so that nobody outside can
- * choose two that are the same. Never below SPOOL_GROUP_FIRST (interface/spool.h). */
+ * choose two that are the same. Never below HOP_GROUP_FIRST, which is SPOOL_GROUP_FIRST of interface/spool.h. */
+#define HOP_GROUP_FIRST 2
 uint32_t hop_group(const struct hop *hop, const uint8_t key[16]);
 
 #endif

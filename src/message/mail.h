@@ -61,9 +61,9 @@ struct body_ops {
 struct mail_retry {
     bool set;
     uint32_t first_s, max_s;
-    unsigned tries;
-    bool notice_set; /* notice may be 0: no delay notice */
-    unsigned notice; /* a delay notice after that many failures */
+    uint32_t tries;
+    uint32_t notice; /* a delay notice after that many failures; 0 = none, if notice_set */
+    bool notice_set;
 };
 
 struct mail {

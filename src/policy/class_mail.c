@@ -27,8 +27,7 @@ static void writable(lua_State *L, const struct mail *m, const char *what)
         luaL_error(L, "%s: the mail is queued and cannot be changed any more", what);
 }
 
-/* For what decides where the mail goes: possible as long as nobody has acted on it. */
-static struct mail *check_undecided(lua_State *L, int arg, const char *what)
+struct mail *mail_check_undecided(lua_State *L, int arg, const char *what)
 {
     struct mail *m = mail_check(L, arg);
 
@@ -269,7 +268,7 @@ static int get_vars(lua_State *L, struct object *o)
 
 /*** @method mail:add_recipient(address)
  * One more recipient, without a reply of its own. From `on.message` on; it must be local unless
- * `mail.relay_allowed`.
+ * the client may relay (authenticated, trusted) or `mail.relay_allowed`.
  * @param {string} address
  * @return {rcpt} the recipient
  */
@@ -283,7 +282,7 @@ static int add_recipient(lua_State *L)
     if (m->body.read == NULL)
         return luaL_error(L, "mail:add_recipient: recipients can be added from on.message on");
     mailbox_check(L, 2, m, &box, false);
-    if (!domain_is_local(engine_of(L)->script.config, box.domain) && !m->relay_allowed)
+    if (!domain_is_local(engine_of(L)->script.config, box.domain) && !mail_may_relay(m))
         return luaL_error(
             L, "mail:add_recipient: '%s' is not local and mail.relay_allowed is not set",
             lua_tostring(L, 2));
@@ -295,6 +294,7 @@ static int add_recipient(lua_State *L)
     }
     check_rc(L, mail_add_rcpt(m, &box, box.address, &r), "mail:add_recipient");
     r->is_local = domain_is_local(engine_of(L)->script.config, box.domain);
+    r->relayed = !r->is_local;
     r->alias_of_previous = true; /* the client did not name it, so it gets no reply */
     push_rcpt(L, session_of(o), m, r);
     return 1;
@@ -352,7 +352,7 @@ void target_check(lua_State *L, int arg, bool has_rcpt, const char *what)
  */
 static int store(lua_State *L)
 {
-    struct mail *m = check_undecided(L, 1, "mail:store");
+    struct mail *m = mail_check_undecided(L, 1, "mail:store");
 
     target_check(L, 2, true, "mail:store");
     check_rc(L, mail_add_row(m, DISPOSITION_STORE, DISPOSITION_REST, 0, script_slice(L, 2)),
@@ -367,7 +367,7 @@ static int store(lua_State *L)
  */
 static int archive(lua_State *L)
 {
-    struct mail *m = check_undecided(L, 1, "mail:archive");
+    struct mail *m = mail_check_undecided(L, 1, "mail:archive");
 
     target_check(L, 2, false, "mail:archive");
     check_rc(L,
@@ -377,20 +377,26 @@ static int archive(lua_State *L)
 }
 
 /*** @method mail:exclude(kind, target)
- * Removes a target, whether it was or will be named.
- * @param {string} kind "store" or "archive"
- * @param {string} target
+ * Removes a target, whether it was or will be named. `mail:exclude("send")` takes back what is sent
+ * by default.
+ * @param {string} kind "store", "archive" or "send"
+ * @param {string} target of a send: the next hops as they were given, none for the default
  */
 static int exclude(lua_State *L)
 {
-    static const char *const kinds[] = {"store", "archive", NULL};
-    struct mail *m = check_undecided(L, 1, "mail:exclude");
+    static const char *const kinds[] = {"store", "archive", "send", NULL};
+    static const enum disposition_kind of[] = {DISPOSITION_STORE, DISPOSITION_ARCHIVE,
+                                               DISPOSITION_SEND};
+    struct mail *m = mail_check_undecided(L, 1, "mail:exclude");
     int kind = luaL_checkoption(L, 2, NULL, kinds);
 
-    target_check(L, 3, kind == 0, "mail:exclude");
+    if (of[kind] == DISPOSITION_SEND)
+        hops_check(L, 3, "mail:exclude");
+    else
+        target_check(L, 3, kind == 0, "mail:exclude");
     check_rc(L,
-             mail_exclude(m, kind == 0 ? DISPOSITION_STORE : DISPOSITION_ARCHIVE,
-                          script_slice(L, 3)),
+             mail_exclude(m, of[kind],
+                          script_slice(L, of[kind] == DISPOSITION_SEND ? -1 : 3)),
              "mail:exclude");
     return 0;
 }
@@ -442,6 +448,8 @@ static int delay_until(lua_State *L)
  * @field {number} delayed_until seconds since 1970; nil = not delayed
  * @field {boolean} relay_allowed true lets recipients pass the relay check; may be written, and
  * that is logged
+ * @field {table} retry a schedule of its own: first, max (seconds, or "5m"), tries, notice; what is
+ * left out, and nil, is the configuration's; may be written
  * @field {vars} vars your own variables; they are kept in the spool
  */
 static const struct field fields[] = {
@@ -462,11 +470,13 @@ static const struct field fields[] = {
     {"state", .get = get_state},
     {"delayed_until", .get = get_delayed_until},
     {"relay_allowed", .get = get_relay_allowed, .set = set_relay_allowed},
+    {"retry", .get = mail_get_retry, .set = mail_set_retry},
     {"vars", .get = get_vars},
     {"add_recipient", .method = add_recipient},
     {"remove_recipient", .method = remove_recipient},
     {"store", .method = store},
     {"archive", .method = archive},
+    {"send", .method = mail_send},
     {"exclude", .method = exclude},
     {"delay_until", .method = delay_until},
     {"header", .method = mail_header},

@@ -19,6 +19,19 @@ int mail_replace_body(lua_State *L);
 /* class_part.c */
 int mail_mime(lua_State *L);
 
+/* class_mail_send.c */
+struct object;
+int mail_send(lua_State *L);
+int rcpt_send(lua_State *L);
+int mail_get_retry(lua_State *L, struct object *o);
+void mail_set_retry(lua_State *L, struct object *o);
+/* The arguments from `from` on, or one table, are next hops, maybe none; raises else. One string of all at the top of the stack; true: the
+ * table says pinned. */
+bool hops_check(lua_State *L, int from, const char *what);
+
+/* For what decides where the mail goes: possible as long as nobody has acted on it. */
+struct mail *mail_check_undecided(lua_State *L, int arg, const char *what);
+
 /* The argument is a target that expands; raises else. */
 void target_check(lua_State *L, int arg, bool has_rcpt, const char *what);
 

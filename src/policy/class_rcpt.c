@@ -34,11 +34,12 @@ static void set_address(lua_State *L, struct object *o)
     local = domain_is_local(engine_of(L)->script.config, box.domain);
     /* The relay check looked at the address that the client gave: a rewrite must not go around
      * it. */
-    if (!local && r->is_local && !m->relay_allowed)
+    if (!local && r->is_local && !mail_may_relay(m))
         luaL_error(L, "rcpt.address: '%s' is not local and mail.relay_allowed is not set",
                    lua_tostring(L, 3));
     r->box = box;
     r->is_local = local;
+    r->relayed = !local && (r->relayed || mail_may_relay(m));
 }
 
 static int get_local_part(lua_State *L, struct object *o)
@@ -152,8 +153,8 @@ static int store(lua_State *L)
 
 /*** @class rcpt
  * One recipient.
- * @field {string} address where it goes; may be written (must be local unless
- * mail.relay_allowed)
+ * @field {string} address where it goes; may be written (must be local unless the client may relay
+ * or mail.relay_allowed)
  * @field {string} original as the client gave it
  * @field {string} local_part quoting undone
  * @field {string} domain lower case
@@ -181,5 +182,6 @@ static const struct field fields[] = {{"address", .get = get_address, .set = set
                                       {"state", .get = get_state},
                                       {"vars", .get = get_vars},
                                       {"store", .method = store},
+                                      {"send", .method = rcpt_send},
                                       {NULL}};
 const struct class rcpt_class = {.name = "rcpt", .id = CLASS_RCPT, .fields = fields};

@@ -82,6 +82,112 @@ static void test_edits(void **state)
     world_deinit(&w);
 }
 
+static void assert_row(const struct disposition *r, enum disposition_scope scope, const char *target,
+                       bool pinned)
+{
+    assert_int_equal(r->kind, DISPOSITION_SEND);
+    assert_int_equal(r->scope, scope);
+    assert_true(slice_eq(r->target, slice_str(target)));
+    assert_int_equal(r->pinned, pinned);
+}
+
+static void test_send(void **state)
+{
+    struct world w;
+
+    (void)state;
+    world_init(&w);
+    assert_int_equal(
+        world_load(&w, "function on.message(session, mail)\n"
+                       "  local rcpt = mail.recipients[1]\n"
+                       "  rcpt:send()\n"
+                       "  rcpt:send('A.example', '[b.example]:25')\n"
+                       "  rcpt:send{ 'c.example:26', pinned = true }\n"
+                       "  mail:send{}\n"
+                       "  mail:send('[192.0.2.1]')\n"
+                       "  mail:exclude('send')\n"
+                       "  mail:exclude('send', 'B.example', 'c.example')\n"
+                       "  assert(mail.retry == nil)\n"
+                       "  mail.retry = { first = '2m', max = 3600, notice = 0 }\n"
+                       "  local r = mail.retry\n"
+                       "  assert(r.first == 120 and r.max == 3600 and r.tries == nil and r.notice == 0)\n"
+                       "end"),
+        0);
+    assert_string_equal(world_ask(&w, BARID_EVENT_MESSAGE), "continue");
+    assert_int_equal(w.mail.n_rows, 5);
+    assert_row(&w.mail.rows[0], DISPOSITION_ONE, "", false);
+    assert_row(&w.mail.rows[1], DISPOSITION_ONE, "a.example [b.example]", false);
+    assert_row(&w.mail.rows[2], DISPOSITION_ONE, "c.example:26", true);
+    assert_row(&w.mail.rows[3], DISPOSITION_REST, "", false);
+    assert_row(&w.mail.rows[4], DISPOSITION_REST, "[192.0.2.1]", false);
+    assert_int_equal(w.mail.n_excluded, 2);
+    assert_int_equal(w.mail.excluded[0].target.n, 0);
+    assert_true(slice_eq(w.mail.excluded[1].target, BARID_S("b.example c.example")));
+    assert_true(w.mail.retry.set && w.mail.retry.first_s == 120 && w.mail.retry.max_s == 3600);
+    assert_true(w.mail.retry.tries == 0 && w.mail.retry.notice_set && w.mail.retry.notice == 0);
+    world_deinit(&w);
+}
+
+/* What is no next hop or no schedule is an error that says so, and nothing is changed. */
+static void test_send_mistakes(void **state)
+{
+    static const struct {
+        const char *what, *logged;
+    } rows[] = {
+        {"mail:send('192.0.2.1')", "mail:send: no next hop: \"192.0.2.1\": neither"},
+        {"rcpt:send(5)", "rcpt:send: a next hop is a string, got number"},
+        {"rcpt:send{ 'a', pinned = 1 }", "rcpt:send: pinned: true or false"},
+        {"rcpt:send('a','b','c','d','e','f','g','h','i')", "rcpt:send: more than 8 next hops"},
+        {"mail:exclude('send', 'unix:/x')", "mail:exclude: no next hop"},
+        {"mail.retry = 5", "mail.retry: a table or nil is expected, got number"},
+        {"mail.retry = { tries = 0 }", "mail.retry: tries is from 1 to 1000"},
+        {"mail.retry = { first = '5x' }", "mail.retry: first is from 1 to 86400 seconds"},
+        {"mail.retry = { first = '2h', max = '1h' }", "mail.retry: first is longer than max"},
+        {"mail.retry = { often = 1 }", "mail.retry: unknown key 'often'"},
+        {"rcpt.address = 'a@elsewhere.example'", "is not local and mail.relay_allowed"},
+        {"mail:add_recipient('a@elsewhere.example')", "is not local and mail.relay_allowed"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct world w;
+        char text[200];
+
+        snprintf(text, sizeof(text),
+                 "function on.message(session, mail) local rcpt = mail.recipients[1] %s end",
+                 rows[i].what);
+        world_init(&w);
+        assert_int_equal(world_load(&w, text), 0);
+        assert_string_equal(world_ask(&w, BARID_EVENT_MESSAGE), FAILED);
+        if (!world_logged(&w, rows[i].logged))
+            fail_msg("%s: %.*s", rows[i].what, (int)w.log.text.len, w.log.text.p);
+        assert_int_equal(w.mail.n_rows + w.mail.n_excluded, 0);
+        assert_false(w.mail.retry.set);
+        world_deinit(&w);
+    }
+}
+
+/* For a client that may relay a hook may send elsewhere, and that is kept with the recipient. */
+static void test_relayed(void **state)
+{
+    struct world w;
+
+    (void)state;
+    world_init(&w);
+    w.facts.user = BARID_S("anna");
+    assert_int_equal(
+        world_load(&w, "function on.message(session, mail)\n"
+                       "  mail.recipients[1].address = 'a@elsewhere.example'\n"
+                       "  mail:add_recipient('b@elsewhere.example')\n"
+                       "end"),
+        0);
+    assert_string_equal(world_ask(&w, BARID_EVENT_MESSAGE), "continue");
+    assert_int_equal(w.mail.n_rcpts, 2);
+    for (size_t i = 0; i < 2; i++)
+        assert_true(!w.mail.rcpts[i]->is_local && w.mail.rcpts[i]->relayed);
+    world_deinit(&w);
+}
+
 static void test_queued_is_final(void **state)
 {
     struct world w;
@@ -231,7 +337,10 @@ static void test_shared_and_log(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_edits), cmocka_unit_test(test_queued_is_final),
+        cmocka_unit_test(test_edits),
+        cmocka_unit_test(test_send), cmocka_unit_test(test_send_mistakes),
+        cmocka_unit_test(test_relayed),
+        cmocka_unit_test(test_queued_is_final),
         cmocka_unit_test(test_stale), cmocka_unit_test(test_explain),
         cmocka_unit_test(test_auth),  cmocka_unit_test(test_shared_and_log),
     };

@@ -161,6 +161,7 @@ static uint32_t group_of(const char *text, const uint8_t key[16])
     assert_int_equal(hop_parse(&hop, &arena, slice_str(text), NULL), 0);
     uint32_t group = hop_group(&hop, key);
     arena_deinit(&arena);
+    assert_int_equal(HOP_GROUP_FIRST, SPOOL_GROUP_FIRST); /* two layers, one number */
     assert_true(group >= SPOOL_GROUP_FIRST);
     return group;
 }
