@@ -114,9 +114,9 @@ class Stream(Tests):
         with self.daemon.connect() as c:
             offered = {line[4:].split()[0] for line in c.hello()[1:]}
         for name in ("PIPELINING", "SIZE", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES", "CHUNKING", "BINARYMIME",
-                     "STARTTLS", "LIMITS", "PRDR"):
+                     "STARTTLS", "LIMITS", "PRDR", "DSN"):
             self.assertIn(name, offered)
-        for name in ("DSN", "XCLIENT", "VRFY_LIES", "ETRN"):
+        for name in ("XCLIENT", "VRFY_LIES", "ETRN"):
             self.assertNotIn(name, offered)
 
     def test_addresses(self):
