@@ -319,7 +319,7 @@ static const char everything[] =
     "proxy = true }\n"
     "listen { \"127.0.0.1:2465\", protocol = \"submission\", tls = \"implicit\", mechanisms = "
     "{ \"PLAIN\" } }\n"
-    "listen { \"unix:lmtp.sock\", protocol = \"lmtp\", mode = \"0600\", hide = \"CHUNKING\" }\n"
+    "listen { \"unix:lmtp.sock\", protocol = \"lmtp\", mode = \"0600\", hide = { \"CHUNKING\", \"DSN\" } }\n"
     "listen { \"127.0.0.1:25\", protocol = \"lmtp\", tls = \"none\" }\n"
     "tls { certificate = \"cert.pem\", key = \"key.pem\", min_version = \"1.3\", sni = { "
     "[\"a.example\"] = { certificate = "
@@ -369,7 +369,10 @@ static void check_listen(const struct config *c)
     assert_int_equal(c->listen[2].mechanisms, 1u << BARID_AUTH_PLAIN);
     assert_int_equal(c->listen[3].mode, 0600);
     assert_int_equal(c->listen[3].tls, LISTEN_TLS_NONE);
-    assert_int_equal(c->listen[3].extensions & (BARID_EXT_CHUNKING | BARID_EXT_BINARYMIME), 0);
+    assert_int_equal(c->listen[3].extensions &
+                         (BARID_EXT_CHUNKING | BARID_EXT_BINARYMIME | BARID_EXT_DSN),
+                     0);
+    assert_int_equal(c->listen[0].extensions, BARID_EXT_DEFAULT | BARID_EXT_DSN);
     assert_int_equal(c->listen[3].limits.session.recipients, 50);
 }
 
