@@ -33,7 +33,7 @@ static void cannot_read(struct work *w, const char *what, int err)
         struct outcome *o = &w->outcomes[i];
 
         *o = (struct outcome){.unit = w->claim.units[w->at + i], .hold = damaged, .is_asked = true};
-        outcome_set(o, DELIVERY_AGAIN, "%s spool: %s: %s", damaged ? "554 5.3.0" : "451 4.3.0", what,
+        outcome_say(o, DELIVERY_AGAIN, "%s spool: %s: %s", damaged ? "554 5.3.0" : "451 4.3.0", what,
                     barid_strerror(err));
     }
 }

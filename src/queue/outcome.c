@@ -30,7 +30,7 @@ void outcome_from_send(struct outcome *o, const struct send_result *r)
     o->dsn_passed = r->dsn_passed;
 }
 
-void outcome_set(struct outcome *o, enum delivery_status status, const char *fmt, ...)
+void outcome_say(struct outcome *o, enum delivery_status status, const char *fmt, ...)
 {
     va_list ap;
 

@@ -37,7 +37,7 @@ struct outcome {
 };
 
 void outcome_from_send(struct outcome *o, const struct send_result *r);
-void outcome_set(struct outcome *o, enum delivery_status status, const char *fmt, ...) BARID_PRINTF(3, 4);
+void outcome_say(struct outcome *o, enum delivery_status status, const char *fmt, ...) BARID_PRINTF(3, 4);
 /* Fills state. */
 void outcome_decide(const struct work *w, struct outcome *o);
 /* Is it said again when the unit is given up? Then it is GIVEN_UP; else FAILED or, for what no next hop refused, HELD. */

@@ -16,7 +16,7 @@
 void parcel_result(struct parcel *p, enum delivery_status status, const char *reply)
 {
     for (size_t i = p->at; i < p->n; i++)
-        outcome_set(&p->outcomes[i], status, "%s", reply);
+        outcome_say(&p->outcomes[i], status, "%s", reply);
 }
 
 static void on_settled(struct settling *s, int rc)
@@ -135,7 +135,7 @@ static void wait(struct parcel *p, struct lane *l, uint32_t group)
 static void skip_hop(struct parcel *p, const struct lane *l)
 {
     for (size_t i = p->at; i < p->n; i++) {
-        outcome_set(&p->outcomes[i], DELIVERY_AGAIN, "%s",
+        outcome_say(&p->outcomes[i], DELIVERY_AGAIN, "%s",
                     l->reply != NULL ? l->reply : "451 4.4.1 nobody could be reached there");
         p->outcomes[i].hop = &p->route.hops[p->at_hop];
         p->outcomes[i].no_connection = true;

@@ -157,11 +157,11 @@ static void cut(struct parcel *p)
         return;
     }
     for (size_t i = p->at; is_final && i < p->at + p->n_now; i++) {
-        outcome_set(&p->outcomes[i], DELIVERY_AGAIN, "451 4.4.2 this server was stopped while the answer was awaited");
+        outcome_say(&p->outcomes[i], DELIVERY_AGAIN, "451 4.4.2 this server was stopped while the answer was awaited");
         p->outcomes[i].is_suspect = true;
     }
     for (size_t i = p->at + (is_final ? p->n_now : 0); i < p->n; i++) {
-        outcome_set(&p->outcomes[i], DELIVERY_AGAIN, "451 4.3.2 this server was stopped");
+        outcome_say(&p->outcomes[i], DELIVERY_AGAIN, "451 4.3.2 this server was stopped");
         p->outcomes[i].limited = true;
         p->outcomes[i].again_us = queue_now_us(p->work->queue);
     }

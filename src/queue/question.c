@@ -104,7 +104,7 @@ static void refused(struct work *w, enum delivery_status status, const barid_ver
     char text[REPLY_TEXT_SIZE];
 
     reply_text(v, text);
-    outcome_set(outcome_of(w), status, "%s", text);
+    outcome_say(outcome_of(w), status, "%s", text);
 }
 
 /* Accepted: what the hook stored where. */
@@ -117,10 +117,10 @@ static void evaluate(struct work *w)
     a->rcpt->verdict = RCPT_ACCEPTED;
     int rc = mail_evaluate(&w->mail, &a->units, &a->n_units, &undecided, &err);
     if (rc < 0)
-        outcome_set(outcome_of(w), DELIVERY_AGAIN, "451 4.3.0 dispositions: %s",
+        outcome_say(outcome_of(w), DELIVERY_AGAIN, "451 4.3.0 dispositions: %s",
                     err.code ? err.text : barid_strerror(rc));
     else if (a->n_units == 0)
-        outcome_set(outcome_of(w), DELIVERY_FAILED, "550 5.1.1 no place was decided for this recipient");
+        outcome_say(outcome_of(w), DELIVERY_FAILED, "550 5.1.1 no place was decided for this recipient");
 }
 
 static bool is_opinion(enum barid_verdict_kind kind)
@@ -142,12 +142,12 @@ static void act(struct work *w, const barid_verdict *v)
         refused(w, DELIVERY_AGAIN, v);
         break;
     case BARID_DISCARD:
-        outcome_set(outcome_of(w), DELIVERY_DONE, "250 2.0.0 discarded by policy");
+        outcome_say(outcome_of(w), DELIVERY_DONE, "250 2.0.0 discarded by policy");
         break;
     case BARID_HOLD:
     case BARID_QUARANTINE:
         o = outcome_of(w);
-        outcome_set(o, DELIVERY_FAILED, "250 2.0.0 held by policy");
+        outcome_say(o, DELIVERY_FAILED, "250 2.0.0 held by policy");
         o->hold = true;
         break;
     default:
@@ -202,7 +202,7 @@ void question_start(struct work *w)
 
     w->question = a;
     if (a == NULL) {
-        outcome_set(outcome_of(w), DELIVERY_AGAIN, "451 4.3.0 out of memory");
+        outcome_say(outcome_of(w), DELIVERY_AGAIN, "451 4.3.0 out of memory");
         work_asked(w);
         return;
     }
@@ -278,7 +278,7 @@ void question_send(struct work *w)
         return;
     }
     if (!parcel_start_one(w, &a->units[a->at++], w->claim.units[w->at], on_sent)) {
-        outcome_set(&w->outcomes[0], DELIVERY_AGAIN, "451 4.3.0 out of memory");
+        outcome_say(&w->outcomes[0], DELIVERY_AGAIN, "451 4.3.0 out of memory");
         work_asked(w);
     }
 }

@@ -70,7 +70,7 @@ static void apply(const struct settle_ask *a, struct outcome *o)
         break;
     case BARID_REJECT:
         reply_text(v, text);
-        outcome_set(o, DELIVERY_FAILED, "%s", text);
+        outcome_say(o, DELIVERY_FAILED, "%s", text);
         break;
     case BARID_TEMPFAIL:
         put_off(a, o);

@@ -124,7 +124,7 @@ static void report_given_up(struct work *w)
         struct outcome *o = &w->outcomes[i];
 
         *o = (struct outcome){.unit = unit, .not_tried = true};
-        outcome_set(o, DELIVERY_FAILED, "%.*s", (int)w->loaded.units[unit].reply.n, w->loaded.units[unit].reply.p);
+        outcome_say(o, DELIVERY_FAILED, "%.*s", (int)w->loaded.units[unit].reply.n, w->loaded.units[unit].reply.p);
     }
     w->settling = (struct settling){.work = w, .v = w->outcomes, .n = w->n, .done = on_given_up};
     settle_start(&w->settling);
