@@ -7,7 +7,8 @@
  * policy_ask runs the handlers of an event in order of priority, then registration, and merges what they say: accept ends the
  * event; the first reject, tempfail, discard, quarantine, hold or disconnect decides; edits of the mail accumulate. A handler
  * that fails, answers something the event does not allow, or does not answer in time gives tempfail 451 4.3.0
- * (POLICY_FAILED), a log line with file and line, and a counter.
+ * (POLICY_FAILED), a log line with file and line, and a counter. About failure and delay, and about an attempt that delivered, it gives
+ * continue in its place: the report as it would be sent without policy; what is delivered stays so.
  */
 #ifndef INTERFACE_POLICY_H
 #define INTERFACE_POLICY_H
@@ -28,7 +29,8 @@ struct policy_credentials {
 };
 
 /* route: where these recipients go. hops is the default at first (of the recipient's domain, the smart host, or what `send` named);
- * ACCEPT with other hops there, in arena, replaces it. */
+ * ACCEPT with other hops there, in arena, replaces it: as hop_init leaves them but for where they are, so nothing of the default (a
+ * password) goes to a place that policy chose. TEMPFAIL: again by the schedule. */
 struct policy_route {
     const size_t *rcpts; /* in mail->rcpts */
     size_t n_rcpts;
@@ -47,7 +49,8 @@ struct policy_relay {
     struct arena *arena; /* of what hop points to */
 };
 
-/* attempt: one that ended the same way for these recipients. */
+/* attempt: one that ended the same way for these recipients. One that delivered can be answered with CONTINUE and ACCEPT only: nothing takes
+ * a delivery back, and nothing repeats it. */
 struct policy_attempt {
     const size_t *rcpts;
     size_t n_rcpts;
@@ -68,8 +71,12 @@ struct policy_report {
     bool wanted;         /* sent unless somebody says otherwise (RFC 3461 4.1; a delay only at the attempt that the configuration names) */
     uint32_t attempts;   /* so far */
     uint32_t tries_left; /* delay */
-    int64_t next_us;     /* delay */
+    int64_t next_us;     /* delay; else 0 */
     struct arena *arena;
+
+    /* The policy's, while it asks: as they were, for when a handler fails. */
+    struct report report_before;
+    barid_slice to_before;
 };
 
 enum policy_outcome { POLICY_WAITING = 0, POLICY_ANSWERED = 1 };
@@ -117,7 +124,7 @@ enum policy_outcome policy_ask(struct policy *p, struct policy_call *call);
 /* The session went away: done is not called any more. Only for a call that waits. */
 void policy_cancel(struct policy *p, struct policy_call *call);
 
-/* What a failed handler gives: TEMPFAIL 451 4.3.0 (421 at connect, where tempfail closes). */
+/* What a failed handler gives: TEMPFAIL 451 4.3.0 (421 at connect, where tempfail closes); CONTINUE at failure and delay. */
 void policy_failed_verdict(enum barid_event_id event, barid_verdict *verdict_r);
 
 /* A session's share: session.vars and script objects. facts is borrowed and kept up to date by the server. NULL = no memory. */

@@ -6,7 +6,8 @@
  *   continue                  the next handler is asked; hidden extensions (an edit) accumulate
  *   every other verdict       the first of them ends the event
  *   not allowed for the event, a code or enhanced code of the wrong class, failed, too late
- *                             451 4.3.0, logged with the handler's place, counted, ends the event
+ *                             451 4.3.0, logged with the handler's place, counted, ends the event;
+ *                             for a report, or what is delivered, continue and as it was before
  *
  * Life of a call:
  *
@@ -38,8 +39,17 @@ static inline void count_up(atomic_uint_fast64_t *c)
                           memory_order_relaxed);
 }
 
+static bool is_about_report(enum barid_event_id event)
+{
+    return event == BARID_EVENT_FAILURE || event == BARID_EVENT_DELAY;
+}
+
 void policy_failed_verdict(enum barid_event_id event, barid_verdict *verdict_r)
 {
+    if (is_about_report(event)) {
+        *verdict_r = (barid_verdict){0}; /* a sender who hears nothing is worse off */
+        return;
+    }
     *verdict_r = (barid_verdict){
         .kind = BARID_TEMPFAIL,
         .code = event == BARID_EVENT_CONNECT ? 421 : 451,
@@ -103,12 +113,56 @@ static void log_failure(const struct policy *p, const struct policy_call *call,
                LOG_CSTR("session", facts != NULL ? facts->id : ""));
 }
 
+/* --- what delivery asks: out fields, and how it was before ----------------------------------
+ */
+
+static bool is_delivered(const struct policy_call *call)
+{
+    return call->event == BARID_EVENT_ATTEMPT &&
+           call->attempt->result->status == DELIVERY_DONE;
+}
+
+static void clear_out(struct policy_call *call)
+{
+    if (call->event == BARID_EVENT_ROUTE)
+        call->route->pinned = false;
+    if (call->event == BARID_EVENT_ATTEMPT) {
+        call->attempt->again_us = 0;
+        call->attempt->again_limited = false;
+    }
+}
+
+static void keep_before(struct policy_call *call)
+{
+    clear_out(call);
+    if (is_about_report(call->event)) {
+        call->report->report_before = *call->report->report;
+        call->report->to_before = call->report->to;
+    }
+}
+
+static void put_back(struct policy_call *call)
+{
+    clear_out(call);
+    if (is_about_report(call->event)) {
+        *call->report->report = call->report->report_before;
+        call->report->to = call->report->to_before;
+    }
+}
+
+/* --- checking -------------------------------------------------------------------------------
+ */
+
 static void fail(struct policy *p, struct policy_call *call, const char *what,
                  barid_slice error)
 {
     count_up(&p->count[call->event].errors);
     log_failure(p, call, what, error);
-    policy_failed_verdict(call->event, &call->verdict);
+    put_back(call);
+    if (is_delivered(call))
+        call->verdict = (barid_verdict){0};
+    else
+        policy_failed_verdict(call->event, &call->verdict);
 }
 
 /* The others are accepted to the client, but not by a reply of their own. */
@@ -130,6 +184,8 @@ static const char *verdict_wrong(const struct policy_call *call)
         return "no such verdict";
     if (!(barid_event_info_get(call->event)->verdicts & BARID_CAN_BIT(v->kind)))
         return "this event does not allow that verdict";
+    if (is_delivered(call) && v->kind != BARID_ACCEPT)
+        return "the mail is delivered, which nothing takes back";
     if (v->code != 0 && !has_reply(v->kind))
         return "the verdict has no reply of its own, so no code";
     if (!barid_verdict_fits(call->event, v))
@@ -137,20 +193,22 @@ static const char *verdict_wrong(const struct policy_call *call)
     return NULL;
 }
 
-static void check(struct policy *p, struct policy_call *call)
+/* False = the handler failed: the event ends. */
+static bool check(struct policy *p, struct policy_call *call)
 {
     const char *wrong;
     char text[160];
 
     if (call->failed) {
         fail(p, call, "hook failed", call->error);
-        return;
+        return false;
     }
     wrong = verdict_wrong(call);
     if (wrong == NULL)
-        return;
+        return true;
     snprintf(text, sizeof(text), "%s (%s)", wrong, barid_verdict_name(call->verdict.kind));
     fail(p, call, "hook gave a wrong answer", slice_str(text));
+    return false;
 }
 
 static void explain(const struct policy *p, const struct policy_call *call)
@@ -176,9 +234,10 @@ static void explain(const struct policy *p, const struct policy_call *call)
 /* What handler `at` said. True when the event is decided. */
 static bool merge(struct policy *p, struct policy_call *call)
 {
-    check(p, call);
+    bool fine = check(p, call);
+
     call->hidden |= call->verdict.hide_extensions;
-    if (call->verdict.kind == BARID_CONTINUE)
+    if (fine && call->verdict.kind == BARID_CONTINUE)
         return false;
     explain(p, call);
     return true;
@@ -221,6 +280,7 @@ enum policy_outcome policy_ask(struct policy *p, struct policy_call *call)
     count_up(&p->count[call->event].asked);
     call->at = 0;
     call->hidden = 0;
+    keep_before(call);
     return run_from(p, call);
 }
 

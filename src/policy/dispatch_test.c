@@ -43,6 +43,15 @@ static void answer_by(char letter, struct policy_call *call)
         call->failed = true;
         call->error = BARID_S("it broke");
         break;
+    case 's':
+        call->report->report->subject = BARID_S("edited");
+        call->report->to = BARID_S("a@b.test");
+        break;
+    case 'a':
+        call->attempt->again_us = 5;
+        call->attempt->again_limited = true;
+        call->verdict.kind = BARID_TEMPFAIL;
+        break;
     case '1':
         call->verdict.hide_extensions = 1;
         break;
@@ -121,6 +130,18 @@ static const struct {
     {BARID_EVENT_QUEUED, "-", "continue", 1},
     {BARID_EVENT_QUEUED, "r", "continue", 1},
     {BARID_EVENT_DISCONNECT, "e-", "continue", 1},
+    {BARID_EVENT_ROUTE, "-A", "accept", 2},
+    {BARID_EVENT_ROUTE, "tA", "tempfail", 1},
+    {BARID_EVENT_ROUTE, "q", FAILED, 1},
+    {BARID_EVENT_RELAY, "-hA", "hold", 2},
+    {BARID_EVENT_RELAY, "A", FAILED, 1},
+    {BARID_EVENT_ATTEMPT, "r", "reject", 1},
+    {BARID_EVENT_ATTEMPT, "d", FAILED, 1},
+    {BARID_EVENT_FAILURE, "-hA", "hold", 2},
+    {BARID_EVENT_FAILURE, "eA", "continue", 1},
+    {BARID_EVENT_FAILURE, "r", "continue", 1},
+    {BARID_EVENT_DELAY, "-dA", "discard", 2},
+    {BARID_EVENT_DELAY, "hA", "continue", 1},
 };
 
 static void test_merge(void **state)
@@ -160,6 +181,30 @@ static void test_order_and_edits(void **state)
     assert_int_equal(s[0].ran, 0);
     assert_true(policy_events(w.policy) == BARID_EVENT_BIT(BARID_EVENT_HELO));
     assert_int_equal(policy_version(w.policy), 9);
+    world_deinit(&w);
+}
+
+/* What a handler that fails leaves: a report as it was, an attempt by the schedule, and what is delivered delivered. */
+static void test_fails_clean(void **state)
+{
+    struct script s[4];
+    struct world w;
+
+    (void)state;
+    make(&w);
+    add(&w, &s[0], BARID_EVENT_DELAY, 's', 0);
+    add(&w, &s[1], BARID_EVENT_FAILURE, 's', 0);
+    add(&w, &s[2], BARID_EVENT_FAILURE, 'e', 0);
+    add(&w, &s[3], BARID_EVENT_ATTEMPT, 'a', 0);
+    assert_string_equal(world_ask(&w, BARID_EVENT_DELAY), "continue");
+    assert_string_equal(world_effect(&w), "a@b.test edited");
+    assert_string_equal(world_ask(&w, BARID_EVENT_FAILURE), "continue");
+    assert_string_equal(world_effect(&w), "sender@Example.org ");
+    assert_string_equal(world_ask(&w, BARID_EVENT_ATTEMPT), "tempfail");
+    assert_true(w.attempt.again_us == 5 && w.attempt.again_limited);
+    w.result.status = DELIVERY_DONE;
+    assert_string_equal(world_ask(&w, BARID_EVENT_ATTEMPT), "continue");
+    assert_true(w.attempt.again_us == 0 && !w.attempt.again_limited);
     world_deinit(&w);
 }
 
@@ -310,7 +355,7 @@ int main(void)
         cmocka_unit_test(test_merge),       cmocka_unit_test(test_order_and_edits),
         cmocka_unit_test(test_add_refused), cmocka_unit_test(test_waiting),
         cmocka_unit_test(test_deadline),    cmocka_unit_test(test_cancel),
-        cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_no_memory),   cmocka_unit_test(test_fails_clean),
     };
 
     return cmocka_run_group_tests_name("dispatch", tests, NULL, NULL);

@@ -232,13 +232,64 @@ static void make_mail(struct world *w)
 }
 
 static const char *const domains[] = {"example.com"};
+static const size_t first_rcpt[] = {0};
+
+static void make_delivery(struct world *w)
+{
+    w->hop_text = "example.com:2525";
+    w->result = (struct send_result){.status = DELIVERY_AGAIN,
+                                     .stage = "rcpt",
+                                     .reply = BARID_S("451 4.3.2 try later"),
+                                     .remote = BARID_S("mx.example.com"),
+                                     .remote_address = BARID_S("192.0.2.25:25")};
+    w->route = (struct policy_route){
+        .rcpts = first_rcpt, .n_rcpts = 1, .attempts = 2, .arena = &w->arena};
+    w->relay = (struct policy_relay){
+        .hop = &w->hop, .n_rcpts = 1, .attempts = 2, .arena = &w->arena};
+    w->attempt = (struct policy_attempt){.rcpts = first_rcpt,
+                                         .n_rcpts = 1,
+                                         .hop = &w->hop,
+                                         .result = &w->result,
+                                         .attempts = 3,
+                                         .next_us = INT64_C(1700000600) * 1000000};
+    w->report = (struct policy_report){.report = &w->notice,
+                                       .wanted = true,
+                                       .attempts = 3,
+                                       .tries_left = 4,
+                                       .next_us = INT64_C(1700000600) * 1000000,
+                                       .arena = &w->arena};
+}
+
+/* Everything that a hook may have changed, as it was. */
+static void begin_delivery(struct world *w, enum barid_event_id event)
+{
+    w->hop = w->hop_before;
+    w->route.hops = &w->hop;
+    w->route.n_hops = 1;
+    w->notice_rcpt = (struct report_rcpt){.rcpt = w->rcpt,
+                                          .reply = BARID_S("550 5.1.1 no such user"),
+                                          .remote = BARID_S("mx.example.com")};
+    w->notice = (struct report){.mail = &w->mail,
+                                .action = event == BARID_EVENT_DELAY ? REPORT_DELAYED
+                                                                     : REPORT_FAILED,
+                                .rcpts = &w->notice_rcpt,
+                                .n_rcpts = 1,
+                                .hostname = BARID_S("mx.example.com")};
+    w->report.to = w->mail.sender.address;
+    w->mail.frozen = w->mail.decided = true;
+    w->call.route = event == BARID_EVENT_ROUTE ? &w->route : NULL;
+    w->call.relay = event == BARID_EVENT_RELAY ? &w->relay : NULL;
+    w->call.attempt = event == BARID_EVENT_ATTEMPT ? &w->attempt : NULL;
+    w->call.report =
+        event == BARID_EVENT_FAILURE || event == BARID_EVENT_DELAY ? &w->report : NULL;
+}
 
 void world_init(struct world *w)
 {
     static const uint64_t seed[2] = {1, 2};
 
     memset(w, 0, sizeof(*w));
-    clock_fake_init(&world_clock, INT64_C(1700000000) * 1000000);
+    clock_fake_init(&world_clock, INT64_C(1000000) * WORLD_NOW);
     log_memory_init(&w->log);
     w->config = config_default();
     assert_non_null(w->config);
@@ -253,6 +304,7 @@ void world_init(struct world *w)
         (barid_endpoint){.family = BARID_FAMILY_IPV4, .addr = {192, 0, 2, 7}, .port = 40000};
     w->facts.helo = BARID_S("client.example");
     make_mail(w);
+    make_delivery(w);
 }
 
 int world_load(struct world *w, const char *text)
@@ -266,6 +318,9 @@ int world_load(struct world *w, const char *text)
     int rc;
 
     w->err = (struct err){0};
+    hop_init(&w->hop_before);
+    w->hop_before.helo = BARID_S("mx.example.com");
+    assert_int_equal(hop_parse(&w->hop_before, &w->arena, slice_str(w->hop_text), &w->err), 0);
     rc = policy_lua_new(&w->policy, &services, slice_str(text), 1, &w->err);
     if (rc == 0) {
         w->session = policy_session_new(w->policy, &w->facts);
@@ -310,6 +365,37 @@ const char *world_answer(struct world *w)
     return w->answer;
 }
 
+const char *world_effect(struct world *w)
+{
+    char text[HOP_TEXT_SIZE], *out = w->effect;
+    size_t n = 0, size = sizeof(w->effect);
+
+    out[0] = '\0';
+    switch (w->call.event) {
+    case BARID_EVENT_ROUTE:
+        for (size_t i = 0; i < w->route.n_hops && n < size; i++) {
+            hop_text(&w->route.hops[i], text);
+            n += (size_t)snprintf(out + n, size - n, "%s%s", i > 0 ? " " : "", text);
+        }
+        snprintf(out + n, size - n, "%s", w->route.pinned ? " pinned" : "");
+        break;
+    case BARID_EVENT_RELAY:
+        hop_text(&w->hop, text);
+        snprintf(out, size, "%s", text);
+        break;
+    case BARID_EVENT_ATTEMPT:
+        n = (size_t)snprintf(
+            out, size, "%lld",
+            (long long)(w->attempt.again_us == 0 ? 0 : w->attempt.again_us / 1000000 - WORLD_NOW));
+        snprintf(out + n, size - n, "%s", w->attempt.again_limited ? " limited" : "");
+        break;
+    default:
+        snprintf(out, size, "%.*s %.*s", (int)w->report.to.n, w->report.to.p,
+                 (int)w->notice.subject.n, w->notice.subject.n > 0 ? w->notice.subject.p : "");
+    }
+    return out;
+}
+
 static void on_done(struct policy_call *call)
 {
     struct world *w = call->user;
@@ -335,6 +421,8 @@ const char *world_ask(struct world *w, enum barid_event_id event)
     w->call.reason = BARID_CLOSE_QUIT;
     w->call.done = on_done;
     w->call.user = w;
+    if (barid_event_info_get(event)->scope == BARID_SCOPE_DELIVERY)
+        begin_delivery(w, event);
     if (policy_ask(w->policy, &w->call) == POLICY_WAITING)
         return "waiting";
     return world_answer(w);

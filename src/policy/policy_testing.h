@@ -16,6 +16,8 @@
 #define FAILED         "tempfail 451 4.3.0 Local policy error, try again later"
 #define FAILED_CONNECT "tempfail 421 4.3.0 Local policy error, try again later"
 
+#define WORLD_NOW 1700000000 /* seconds since 1970 at first */
+
 struct world {
     struct log_memory log;
     bool quiet; /* no log: it needs memory itself */
@@ -29,8 +31,19 @@ struct world {
     struct rcpt *rcpt;
     struct buf body;
     struct policy_call call;
+    /* What events of delivery are about: as world_init leaves it, a mail to one recipient at hop_text, deferred. */
+    const char *hop_text; /* read by world_load */
+    struct hop hop, hop_before;
+    struct send_result result;
+    struct report notice;
+    struct report_rcpt notice_rcpt;
+    struct policy_route route;
+    struct policy_relay relay;
+    struct policy_attempt attempt;
+    struct policy_report report;
     unsigned done;    /* how often call.done was called */
     char answer[600]; /* of the last call */
+    char effect[1200];
     struct err err;
     const barid_mem *mem;
 };
@@ -46,6 +59,9 @@ const char *world_ask(struct world *w, enum barid_event_id event);
 const char *world_settle(struct world *w, const char *answer);
 /* The last answer as text. */
 const char *world_answer(struct world *w);
+/* What an event of delivery left in its part of the call: the next hops and "pinned"; the next hop; seconds from WORLD_NOW and
+ * "limited"; the address and the subject of the report. */
+const char *world_effect(struct world *w);
 bool world_logged(const struct world *w, const char *text);
 
 /* Time goes on; timers that are due run. */
