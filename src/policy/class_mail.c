@@ -125,6 +125,22 @@ static int get_sender_original(lua_State *L, struct object *o)
     return 1;
 }
 
+static int get_user(lua_State *L, struct object *o)
+{
+    const struct session_facts *facts = mail_of(o)->session;
+
+    return push_optional(L, facts != NULL ? facts->user : (barid_slice){0});
+}
+
+static int get_is_generated(lua_State *L, struct object *o)
+{
+    const struct session_facts *facts = mail_of(o)->session;
+
+    lua_pushboolean(L, facts == NULL ||
+                           (facts->id[0] == '\0' && facts->client.family == BARID_FAMILY_NONE));
+    return 1;
+}
+
 static int get_size(lua_State *L, struct object *o)
 {
     const struct mail *m = mail_of(o);
@@ -428,11 +444,13 @@ static int delay_until(lua_State *L)
 }
 
 /*** @class mail
- * One mail on its way in. Valid while its transaction lasts.
+ * One mail. Valid while its transaction lasts, or one hook of delivery.
  * @field {string} id queue id; nil before `data`
  * @field {string} sender reverse-path, "" for the null sender; may be written
  * @field {string} sender_domain lower case, nil for the null sender
  * @field {string} sender_original as the client gave it
+ * @field {string} user who was authenticated when it came in, nil = nobody
+ * @field {boolean} is_generated this server made it (a report); no client brought it
  * @field {list} recipients list of rcpt
  * @field {list} hidden_recipients those that stand in no To, Cc, Resent-To, Resent-Cc or
  * Resent-Bcc field
@@ -459,6 +477,8 @@ static const struct field fields[] = {
     {"sender_original", .get = get_sender_original},
     {"recipients", .get = get_recipients},
     {"hidden_recipients", .get = get_hidden_recipients},
+    {"user", .get = get_user},
+    {"is_generated", .get = get_is_generated},
     {"size", .get = get_size},
     {"declared_size", .get = get_declared_size},
     {"body_type", .get = get_body_type},

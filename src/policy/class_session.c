@@ -21,10 +21,20 @@ static int push_text(lua_State *L, barid_slice s)
     return 1;
 }
 
-static int push_address(lua_State *L, const barid_endpoint *e)
+/* A mail that this server made: no client, so nothing to say about one. */
+static bool no_client(const struct session_facts *f)
+{
+    return f->id[0] == '\0' && f->client.family == BARID_FAMILY_NONE;
+}
+
+static int push_address(lua_State *L, const struct object *o, const barid_endpoint *e)
 {
     char text[ENDPOINT_TEXT_SIZE];
 
+    if (no_client(facts_of(o))) {
+        lua_pushnil(L);
+        return 1;
+    }
     endpoint_text(e, text);
     lua_pushstring(L, text);
     return 1;
@@ -46,7 +56,7 @@ static int get_id(lua_State *L, struct object *o)
 }
 static int get_ip(lua_State *L, struct object *o)
 {
-    return push_address(L, &facts_of(o)->client);
+    return push_address(L, o, &facts_of(o)->client);
 }
 static int get_port(lua_State *L, struct object *o)
 {
@@ -54,7 +64,7 @@ static int get_port(lua_State *L, struct object *o)
 }
 static int get_local_ip(lua_State *L, struct object *o)
 {
-    return push_address(L, &facts_of(o)->local);
+    return push_address(L, o, &facts_of(o)->local);
 }
 static int get_local_port(lua_State *L, struct object *o)
 {
@@ -82,7 +92,7 @@ static int get_protocol(lua_State *L, struct object *o)
     static const char *const names[] = {
         [BARID_SMTP] = "smtp", [BARID_SUBMISSION] = "submission", [BARID_LMTP] = "lmtp"};
 
-    lua_pushstring(L, names[facts_of(o)->protocol]);
+    lua_pushstring(L, no_client(facts_of(o)) ? NULL : names[facts_of(o)->protocol]);
     return 1;
 }
 static int get_tls(lua_State *L, struct object *o)
@@ -126,7 +136,10 @@ static int get_trusted(lua_State *L, struct object *o)
 }
 static int get_started_at(lua_State *L, struct object *o)
 {
-    lua_pushnumber(L, (lua_Number)facts_of(o)->started_us / 1e6);
+    if (no_client(facts_of(o)))
+        lua_pushnil(L);
+    else
+        lua_pushnumber(L, (lua_Number)facts_of(o)->started_us / 1e6);
     return 1;
 }
 
@@ -187,7 +200,8 @@ static int hide(lua_State *L)
 }
 
 /*** @class session
- * One connection. Everything but `vars` is read-only.
+ * One connection. Everything but `vars` is read-only. For a mail that this server made itself
+ * (a report) there was none: id is "", flags are false, numbers 0, everything else nil.
  * @field {string} id 16 hexadecimal digits, the same in the log
  * @field {string} ip the client's address ("unix" for a unix socket), after PROXY and XCLIENT
  * @field {number} port the client's port, nil for a unix socket
@@ -332,6 +346,30 @@ void push_rcpt(lua_State *L, struct policy_session *s, struct mail *m, struct rc
     o->p = r;
     o->owner = m;
     make_ref(L, &s->rcpts[r->index], o);
+}
+
+void push_rcpts(lua_State *L, struct policy_session *s, struct mail *m, const size_t *rcpts,
+                size_t n)
+{
+    lua_createtable(L, (int)n, 0);
+    for (size_t i = 0; i < n; i++) {
+        push_rcpt(L, s, m, m->rcpts[rcpts[i]]);
+        lua_rawseti(L, -2, (lua_Integer)i + 1);
+    }
+}
+
+void push_about(lua_State *L, struct thread *t, int class_id, void *p)
+{
+    struct object *o = object_new(L, class_id, sizeof(*o), 0);
+
+    o->p = p;
+    o->owner = t;
+    make_ref(L, &t->about, o);
+}
+
+void about_over(struct thread *t)
+{
+    drop_ref(t->engine, &t->about);
 }
 
 void mail_over(struct engine *e, struct policy_session *s, struct mail *m)

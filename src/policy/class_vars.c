@@ -53,10 +53,25 @@ static int vars_index(lua_State *L)
     return 1;
 }
 
+/* Those of a mail that is queued are in its record, which stays as it is. */
+static bool is_stored(lua_State *L)
+{
+    const struct object *parent = ((struct object *)lua_touserdata(L, 1))->owner;
+    const struct mail *m = parent->class == &mail_class   ? parent->p
+                           : parent->class == &rcpt_class ? parent->owner
+                                                          : NULL;
+
+    return m != NULL && m->decided;
+}
+
 static int vars_newindex(lua_State *L)
 {
     struct vars *vars = vars_check(L);
     struct var v = {.key = script_check_slice(L, 2)};
+
+    if (is_stored(L))
+        return luaL_error(L, "vars.%s: the mail is queued and cannot be changed any more",
+                          lua_tostring(L, 2));
 
     switch (lua_type(L, 3)) {
     case LUA_TNIL:
@@ -100,7 +115,7 @@ static int vars_pairs(lua_State *L)
 /*** @class vars
  * Variables of your own: `mail.vars.score = 3`. Texts, numbers and truth values; at most 256
  * and 65,536 octets each set. nil removes one; `pairs` walks through them. Those of mails and
- * recipients are kept in the spool.
+ * recipients are kept in the spool, and cannot be written once it is queued.
  */
 const struct class vars_class = {.name = "vars",
                                  .id = CLASS_VARS,

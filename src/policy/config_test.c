@@ -183,10 +183,10 @@ static const struct {
      "p.lua:2: unknown declaration 'replies2', did you mean 'replies'?\n"},
     {"replies { ok = { 550, \"\", \"x\" } }",
      "p.lua:1: replies.ok: the code must stay a 2xx\n"},
-    {"function on.rcptt() end\nfunction on.zzzzzz() end\nfunction on.relay() end",
+    {"function on.rcptt() end\nfunction on.zzzzzz() end\nfunction on.relai() end",
      "p.lua:1: on.rcptt: there is no such event, did you mean on.rcpt?\n"
      "p.lua:2: on.zzzzzz: there is no such event\n"
-     "p.lua:3: on.relay: this event is not available in this version\n"},
+     "p.lua:3: on.relai: there is no such event, did you mean on.relay?\n"},
     {"function on.rcpt() end\n\nfunction on.rcpt() end",
      "p.lua:3: on.rcpt is set twice, first at p.lua:1; use hook(\"rcpt\", ...) for more than "
      "one\n"},

@@ -80,6 +80,7 @@ static void thread_give(struct thread *t)
 {
     struct engine *e = t->engine;
 
+    about_over(t);
     if (t->own_session)
         drop_own_session(t);
     t->session = NULL;
@@ -179,6 +180,36 @@ static int push_queued(lua_State *L, struct thread *t)
     return 1;
 }
 
+static int push_route(lua_State *L, struct thread *t)
+{
+    const struct policy_route *r = t->call->route;
+
+    push_mail(L, t->session, t->call->mail);
+    push_rcpts(L, t->session, t->call->mail, r->rcpts, r->n_rcpts);
+    return 2;
+}
+
+static int push_relay(lua_State *L, struct thread *t)
+{
+    push_about(L, t, CLASS_HOP, t->call->relay);
+    push_mail(L, t->session, t->call->mail);
+    return 2;
+}
+
+static int push_attempt(lua_State *L, struct thread *t)
+{
+    push_about(L, t, CLASS_RESULT, t->call->attempt);
+    push_mail(L, t->session, t->call->mail);
+    return 2;
+}
+
+static int push_report(lua_State *L, struct thread *t)
+{
+    push_about(L, t, CLASS_REPORT, t->call->report);
+    push_mail(L, t->session, t->call->mail);
+    return 2;
+}
+
 static int push_close(lua_State *L, struct thread *t)
 {
     push_session(L, t->session);
@@ -209,6 +240,11 @@ static push_fn push_of(enum barid_event_id event)
         [BARID_EVENT_QUIT] = push_name,
         [BARID_EVENT_UNKNOWN] = push_name,
         [BARID_EVENT_QUEUED] = push_queued,
+        [BARID_EVENT_ROUTE] = push_route,
+        [BARID_EVENT_RELAY] = push_relay,
+        [BARID_EVENT_ATTEMPT] = push_attempt,
+        [BARID_EVENT_FAILURE] = push_report,
+        [BARID_EVENT_DELAY] = push_report,
         [BARID_EVENT_DISCONNECT] = push_close,
     };
     return table[event];
@@ -571,6 +607,7 @@ void engine_open(lua_State *L)
     verdict_open(L);
     hook_open(L);
     mime_open(L);
+    delivery_open(L);
     dns_open(L);
     sleep_open(L);
     shared_open(L);

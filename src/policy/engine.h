@@ -26,6 +26,9 @@ enum {
     CLASS_PART,
     CLASS_VERDICT,
     CLASS_CONFIG,
+    CLASS_HOP,
+    CLASS_RESULT,
+    CLASS_REPORT,
     CLASSES
 };
 
@@ -60,6 +63,7 @@ struct thread {
     const void *result; /* what it waited for, while it is resumed */
     struct timer *timer;
     uint32_t hidden; /* session:hide */
+    struct policy_ref about; /* the hop, result or report object of its hook */
 };
 
 #define ENGINE_ERROR_SIZE 1024
@@ -141,7 +145,7 @@ struct object *object_check(lua_State *L, int arg, const struct class *class);
 struct object *object_test(lua_State *L, int arg, const struct class *class);
 
 extern const struct class session_class, mail_class, rcpt_class, vars_class, part_class,
-    verdict_class, config_class;
+    verdict_class, config_class, hop_class, result_class, report_class;
 
 /* --- the classes ----------------------------------------------------------------------------
  */
@@ -149,11 +153,16 @@ extern const struct class session_class, mail_class, rcpt_class, vars_class, par
 void push_session(lua_State *L, struct policy_session *s);
 void push_mail(lua_State *L, struct policy_session *s, struct mail *m);
 void push_rcpt(lua_State *L, struct policy_session *s, struct mail *m, struct rcpt *r);
+/* A list of those recipients, by their index. */
+void push_rcpts(lua_State *L, struct policy_session *s, struct mail *m, const size_t *rcpts, size_t n);
+/* What an event of delivery is about; over when t's hook is. p: the part of the call. */
+void push_about(lua_State *L, struct thread *t, int class_id, void *p);
 /* vars of the object at index parent. */
 int push_vars(lua_State *L, int parent, struct vars *vars);
 int push_mime(lua_State *L, struct mail *m);
 
-/* Objects of a session or mail become invalid. Nothing here raises or allocates. */
+/* Objects of a session, mail or hook become invalid. Nothing here raises or allocates. */
+void about_over(struct thread *t);
 void session_over(struct engine *e, struct policy_session *s);
 void mail_over(struct engine *e, struct policy_session *s, struct mail *m);
 
@@ -166,6 +175,12 @@ bool domain_is_local(const struct config *c, barid_slice domain);
 /* Raises for a negative rc of message/. */
 void check_rc(lua_State *L, int rc, const char *what);
 
+/* A string setter's value (index 3), nil or "" as an empty slice, copied into arena. what names the field. Raises. */
+barid_slice text_check(lua_State *L, struct arena *arena, const char *what, size_t max);
+/* A setter's truth value, or a whole number within bounds. Raises. */
+bool flag_check(lua_State *L, const char *what);
+uint64_t number_check(lua_State *L, const char *what, uint64_t low, uint64_t high);
+
 /* verdict.c */
 void verdict_open(lua_State *L);
 /* The value at index as the answer of the running hook. Raises when it is none. */
@@ -177,6 +192,7 @@ void shared_open(lua_State *L);
 void log_open(lua_State *L);
 void config_open(lua_State *L);
 void mime_open(lua_State *L);
+void delivery_open(lua_State *L); /* hop, result, report */
 
 /* "+10m", seconds, or an RFC 5322 date -> microseconds since 1970. BARID_ESYNTAX. */
 int delay_parse(barid_slice text, int64_t now_us, int64_t *until_us_r);

@@ -31,12 +31,10 @@ static void mistake(lua_State *L, const char *fmt, ...)
     declare_mistake(d, "%s", text);
 }
 
-/* Events whose handlers run in this version: those of a session and its mails. */
+/* Every event but what the embedder itself must do. */
 static bool is_available(enum barid_event_id id)
 {
-    const barid_event_info *info = barid_event_info_get(id);
-
-    return info->kind != BARID_KIND_HOST && info->scope != BARID_SCOPE_DELIVERY;
+    return barid_event_info_get(id)->kind != BARID_KIND_HOST;
 }
 
 static const char *nearest_event(const char *name)
@@ -60,10 +58,6 @@ static enum barid_event_id event_named(lua_State *L, const char *name)
 
     if (id != BARID_EVENT_NONE && is_available(id))
         return id;
-    if (id != BARID_EVENT_NONE && barid_event_info_get(id)->kind != BARID_KIND_HOST) {
-        mistake(L, "on.%s: this event is not available in this version", name);
-        return BARID_EVENT_NONE;
-    }
     near = nearest_event(name);
     if (near != NULL)
         mistake(L, "on.%s: there is no such event, did you mean on.%s?", name, near);

@@ -203,3 +203,39 @@ struct object *object_check(lua_State *L, int arg, const struct class *class)
         over(L, class);
     return o;
 }
+
+/* --- what setters are given -----------------------------------------------------------------
+ */
+
+barid_slice text_check(lua_State *L, struct arena *arena, const char *what, size_t max)
+{
+    barid_slice copy = {0};
+
+    if (lua_isnil(L, 3))
+        return copy;
+    if (lua_type(L, 3) != LUA_TSTRING)
+        luaL_error(L, "%s: a text is expected, not a %s", what, luaL_typename(L, 3));
+    if (lua_rawlen(L, 3) > max)
+        luaL_error(L, "%s: longer than %I octets", what, (lua_Integer)max);
+    if (lua_rawlen(L, 3) > 0)
+        check_rc(L, arena_slice(arena, script_slice(L, 3), &copy), what);
+    return copy;
+}
+
+bool flag_check(lua_State *L, const char *what)
+{
+    if (!lua_isboolean(L, 3))
+        luaL_error(L, "%s: true or false is expected, not a %s", what, luaL_typename(L, 3));
+    return lua_toboolean(L, 3);
+}
+
+uint64_t number_check(lua_State *L, const char *what, uint64_t low, uint64_t high)
+{
+    int exact = 0;
+    lua_Integer n = lua_type(L, 3) == LUA_TNUMBER ? lua_tointegerx(L, 3, &exact) : 0;
+
+    if (!exact || n < (lua_Integer)low || n > (lua_Integer)high)
+        luaL_error(L, "%s: a whole number from %I to %I is expected, not %s", what,
+                   (lua_Integer)low, (lua_Integer)high, luaL_tolstring(L, 3, NULL));
+    return (uint64_t)n;
+}

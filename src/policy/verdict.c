@@ -1,6 +1,6 @@
 /*
  * policy/verdict.c: the answers of hooks: accept, reject, tempfail, discard, quarantine, hold,
- * disconnect.
+ * disconnect. Those of delivery are in verdict_delivery.c.
  *
  * A verdict is an immutable value: it may be made at the top of the file and returned often. It
  * remembers where it was made, which is what the explain trace shows.
@@ -10,36 +10,20 @@
 #include "base/mem.h"
 #include "base/slice.h"
 #include "policy/engine.h"
-
-#define VERDICT_TEXT_MAX   8192 /* octets of a reply text: 16 lines of RFC 5321's 512 */
-#define VERDICT_SECRET_MAX 1024
-#define ENHANCED_MAX       11 /* "5.123.123", with room: RFC 3463 */
-
-struct verdict {
-    struct object object;
-    enum barid_verdict_kind kind;
-    uint16_t code;
-    bool silent;
-    char enhanced[ENHANCED_MAX + 1];
-    enum barid_secret_kind secret_kind;
-    size_t text_n, secret_n, user_n; /* lie one after another behind the struct */
-    char where[64];
-};
+#include "policy/verdict_int.h"
 
 static const char *verdict_bytes(const struct verdict *v)
 {
     return (const char *)(v + 1);
 }
 
+barid_slice verdict_about(const struct verdict *v)
+{
+    return slice_of(verdict_bytes(v) + v->text_n + v->secret_n + v->user_n, v->about_n);
+}
+
 /* --- what was given -------------------------------------------------------------------------
  */
-
-struct given {
-    lua_Integer code;
-    barid_slice enhanced, text, secret, user;
-    enum barid_secret_kind secret_kind;
-    bool silent;
-};
 
 /* RFC 3463 2: class "." subject "." detail, 1 to 3 digits each. */
 static bool enhanced_valid(barid_slice s, int class)
@@ -63,7 +47,7 @@ static bool enhanced_valid(barid_slice s, int class)
 
 /* ([code,] [enhanced,] [text]): a number, then strings; a string that looks like "5.7.1" is the
  * enhanced code. */
-static void take_reply(lua_State *L, struct given *g, const char *name, int low, int high)
+void verdict_take_reply(lua_State *L, struct given *g, const char *name, int low, int high)
 {
     int arg = 1, n = lua_gettop(L);
 
@@ -100,9 +84,9 @@ static void take_reason(lua_State *L, struct given *g, const char *name)
         luaL_error(L, "%s: the reason is longer than %d octets", name, VERDICT_TEXT_MAX);
 }
 
-static int make(lua_State *L, enum barid_verdict_kind kind, const struct given *g)
+int verdict_make(lua_State *L, enum barid_verdict_kind kind, const struct given *g)
 {
-    size_t extra = g->text.n + g->secret.n + g->user.n;
+    size_t extra = g->text.n + g->secret.n + g->user.n + g->about.n;
     struct verdict *v = object_new(L, CLASS_VERDICT, sizeof(*v) + extra, 0);
     char *p = (char *)(v + 1);
     lua_Debug ar;
@@ -116,12 +100,20 @@ static int make(lua_State *L, enum barid_verdict_kind kind, const struct given *
     v->text_n = g->text.n;
     v->secret_n = g->secret.n;
     v->user_n = g->user.n;
+    v->about_n = g->about.n;
+    v->events = g->events;
+    v->name = g->name;
+    v->pinned = g->pinned;
+    v->limited = g->limited;
+    v->at_us = g->at_us;
     if (g->text.n > 0)
         memcpy(p, g->text.p, g->text.n);
     if (g->secret.n > 0)
         memcpy(p + g->text.n, g->secret.p, g->secret.n);
     if (g->user.n > 0)
         memcpy(p + g->text.n + g->secret.n, g->user.p, g->user.n);
+    if (g->about.n > 0)
+        memcpy(p + extra - g->about.n, g->about.p, g->about.n);
     if (lua_getstack(L, 1, &ar) && lua_getinfo(L, "Sl", &ar) && ar.currentline > 0)
         snprintf(v->where, sizeof(v->where), "%.50s:%d", ar.short_src, ar.currentline);
     return 1;
@@ -190,8 +182,8 @@ static int accept(lua_State *L)
     if (lua_istable(L, 1))
         take_login(L, &g);
     else
-        take_reply(L, &g, "accept", 200, 299);
-    return make(L, BARID_ACCEPT, &g);
+        verdict_take_reply(L, &g, "accept", 200, 299);
+    return verdict_make(L, BARID_ACCEPT, &g);
 }
 
 /*** @function reject([code,] [enhanced,] [text])
@@ -205,8 +197,8 @@ static int reject(lua_State *L)
 {
     struct given g = {0};
 
-    take_reply(L, &g, "reject", 500, 599);
-    return make(L, BARID_REJECT, &g);
+    verdict_take_reply(L, &g, "reject", 500, 599);
+    return verdict_make(L, BARID_REJECT, &g);
 }
 
 /*** @function tempfail([code,] [enhanced,] [text])
@@ -220,8 +212,8 @@ static int tempfail(lua_State *L)
 {
     struct given g = {0};
 
-    take_reply(L, &g, "tempfail", 400, 499);
-    return make(L, BARID_TEMPFAIL, &g);
+    verdict_take_reply(L, &g, "tempfail", 400, 499);
+    return verdict_make(L, BARID_TEMPFAIL, &g);
 }
 
 /*** @function discard([reason])
@@ -234,7 +226,7 @@ static int discard(lua_State *L)
     struct given g = {0};
 
     take_reason(L, &g, "discard");
-    return make(L, BARID_DISCARD, &g);
+    return verdict_make(L, BARID_DISCARD, &g);
 }
 
 /*** @function quarantine([reason])
@@ -247,7 +239,7 @@ static int quarantine(lua_State *L)
     struct given g = {0};
 
     take_reason(L, &g, "quarantine");
-    return make(L, BARID_QUARANTINE, &g);
+    return verdict_make(L, BARID_QUARANTINE, &g);
 }
 
 /*** @function hold([reason])
@@ -260,7 +252,7 @@ static int hold(lua_State *L)
     struct given g = {0};
 
     take_reason(L, &g, "hold");
-    return make(L, BARID_HOLD, &g);
+    return verdict_make(L, BARID_HOLD, &g);
 }
 
 /*** @function disconnect([code,] [enhanced,] [text])
@@ -283,12 +275,12 @@ static int disconnect(lua_State *L)
             g.silent = lua_toboolean(L, -1);
         }
     } else {
-        take_reply(L, &g, "disconnect", 400, 599);
+        verdict_take_reply(L, &g, "disconnect", 400, 599);
         /* The default of 421 would not fit the enhanced code. */
         if (g.code == 0 && g.enhanced.n > 0 && g.enhanced.p[0] == '5')
             g.code = 554;
     }
-    return make(L, BARID_DISCONNECT, &g);
+    return verdict_make(L, BARID_DISCONNECT, &g);
 }
 
 /* --- fields ---------------------------------------------------------------------------------
@@ -321,7 +313,7 @@ static int get_text(lua_State *L, struct object *o)
 
 /*** @class verdict
  * What a hook answers with. Made by accept, reject, tempfail, discard, quarantine, hold,
- * disconnect; cannot be changed.
+ * disconnect, and for delivery send, again, done, fail; cannot be changed.
  * @field {string} kind "accept", "reject", ... (read-only)
  * @field {number} code the reply code, nil = the event's own (read-only)
  * @field {string} text (read-only)
@@ -363,10 +355,15 @@ void verdict_take(lua_State *L, int index, struct thread *t)
             t->hook->name, luaL_typename(L, index));
         return;
     }
+    if (v->events != 0 && (v->events & BARID_EVENT_BIT(t->hook->event)) == 0) {
+        luaL_error(L, "%s: %s(...) is no answer to this event", t->hook->name, v->name);
+        return;
+    }
     enhanced_n = strlen(v->enhanced);
     where_n = strlen(v->where);
     n = v->text_n + v->secret_n + v->user_n;
     p = text_room(L, t, n + enhanced_n + where_n + 1);
+    verdict_take_delivery(L, v, t); /* nothing fails behind it */
     memcpy(p, verdict_bytes(v), n);
     memcpy(p + n, v->enhanced, enhanced_n);
     memcpy(p + n + enhanced_n, v->where, where_n);
@@ -390,4 +387,5 @@ void verdict_open(lua_State *L)
                                          {"quarantine", quarantine}, {"hold", hold},
                                          {"disconnect", disconnect}, {NULL, NULL}};
     luaL_setfuncs(L, functions, 0);
+    verdict_open_delivery(L);
 }
