@@ -7,6 +7,8 @@
  *   bench_spool DIR raw SIZE BATCH SECONDS          the bare loop: pwrite and fdatasync of BATCH
  *                                                   bodies at a time over a written file
  *   bench_spool DIR reopen COUNT                    hold COUNT messages of 1 KB, open again
+ *   bench_spool DIR aside COUNT                     COUNT small messages that are due, all put aside;
+ *                                                   then hastened
  *   bench_spool DIR bodies                          the bodies of a store that nobody serves,
  *                                                   one after the other, as they are
  */
@@ -35,6 +37,7 @@ struct bench {
     struct spool *s;
     size_t size, outstanding;
     bool life, held;
+    bool due; /* at times in no order; else never */
     pthread_mutex_t lock;
     pthread_cond_t cond;
     size_t in_flight;
@@ -130,7 +133,8 @@ static void on_durable(void *user, int err)
 static void submit(struct bench *b, const char *body)
 {
     struct unit_state unit = {.status = b->held ? UNIT_HELD : UNIT_PENDING,
-                              .due_us = INT64_MAX - 1};
+                                      .attempts = 1,
+                              .group = SPOOL_GROUP_FIRST};
     enum spool_state state = b->held ? SPOOL_HELD : SPOOL_ACTIVE;
     struct flight *f = malloc(sizeof(*f));
     const struct spool_ops *ops = b->s->ops;
@@ -139,6 +143,8 @@ static void submit(struct bench *b, const char *body)
 
     if (f == NULL || ops->put_begin(b->s, &put) != 0)
         die("put", BARID_ENOMEM);
+    if (b->due)
+        unit.due_us = (int64_t)(ops->put_id(put) * 0x9e3779b97f4a7c15u >> 32);
     if ((rc = ops->put_body(put, body, b->size)) != 0 ||
         (rc = ops->put_describe(put, state, BARID_S(META), BARID_S("Subject: x\r\n"), &unit,
                                 1)) != 0)
@@ -368,6 +374,41 @@ static void bench_reopen(const char *dir, size_t count)
     b.s->ops->close(b.s);
 }
 
+static bool none(void *user, uint64_t id, uint32_t group)
+{
+    (void)user;
+    (void)id;
+    (void)group;
+    return false;
+}
+
+/* The queue of a destination that is down: all of it is looked at, none of it is taken. */
+static void bench_aside(const char *dir, size_t count)
+{
+    struct bench b = {.size = 100,
+                      .outstanding = 500,
+                      .due = true,
+                      .lock = PTHREAD_MUTEX_INITIALIZER,
+                      .cond = PTHREAD_COND_INITIALIZER};
+    double began, took, busy;
+    size_t n, aside, hastened;
+
+    open_store(&b, dir, false);
+    count = run(&b, 1e9, count);
+    began = now();
+    busy = cpu();
+    if (b.s->ops->claim_some(b.s, INT64_MAX - 2, SIZE_MAX, none, NULL, NULL, &n, &aside) != 0 || aside != count)
+        die("aside", BARID_ECORRUPT);
+    took = now() - began;
+    busy = cpu() - busy;
+    began = now();
+    if (b.s->ops->hasten(b.s, SPOOL_GROUP_FIRST, &hastened) != 0 || hastened != count)
+        die("hasten", BARID_ECORRUPT);
+    printf("{\"what\":\"aside\",\"messages\":%zu,\"seconds\":%.3f,\"cpu_seconds\":%.3f,\"hasten_seconds\":%.3f}\n",
+           count, took, busy, now() - began);
+    b.s->ops->close(b.s);
+}
+
 static void print_body(struct spool *s, uint64_t id)
 {
     char part[65536];
@@ -402,6 +443,7 @@ static int usage(void)
     fprintf(stderr, "usage: bench_spool DIR life|hold SIZE OUTSTANDING SECONDS\n"
                     "       bench_spool DIR raw SIZE BATCH SECONDS\n"
                     "       bench_spool DIR reopen COUNT\n"
+                    "       bench_spool DIR aside COUNT\n"
                     "       bench_spool DIR bodies\n");
     return 64;
 }
@@ -414,6 +456,8 @@ int main(int argc, char **argv)
         print_bodies(argv[1]);
     else if (argc == 4 && strcmp(what, "reopen") == 0)
         bench_reopen(argv[1], strtoul(argv[3], NULL, 10));
+    else if (argc == 4 && strcmp(what, "aside") == 0)
+        bench_aside(argv[1], strtoul(argv[3], NULL, 10));
     else if (argc == 6 && strcmp(what, "raw") == 0)
         bench_raw(argv[1], strtoul(argv[3], NULL, 10), strtod(argv[4], NULL),
                   strtod(argv[5], NULL));

@@ -111,6 +111,8 @@ static void check_loaded(struct ledger *l, struct known *k, const struct spool_l
         tries = loaded->units[i].attempts;
         if (tries != loaded->units[0].attempts)
             ledger_complain(l, k, "has half of a change of its units");
+        if (!test_unit_has_hop(&loaded->units[i], k->seed, i))
+            ledger_complain(l, k, "has units with the group of others");
         if (tries != k->tries && tries != k->other_tries)
             ledger_complain(l, k, "has units in a state that nobody asked for");
     }

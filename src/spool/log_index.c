@@ -22,6 +22,7 @@ void index_deinit(struct log_index *x)
         mem_free(x->mem, x->pages[i]);
     mem_free(x->mem, x->pages);
     mem_free(x->mem, x->heap);
+    mem_free(x->mem, x->heap_due);
     index_init(x, x->mem, x->seed);
 }
 
@@ -35,12 +36,16 @@ static int grow_tables(struct log_index *x)
     uint32_t cap = x->cap_pages == 0 ? 16 : x->cap_pages * 2;
     struct log_entry **pages;
     uint32_t *heap;
+    int64_t *due;
 
     if (cap * (uint64_t)PAGE > PLACES_MAX)
         return BARID_ELIMIT;
     if ((heap = mem_realloc(x->mem, x->heap, (size_t)cap * PAGE * sizeof(*heap))) == NULL)
         return BARID_ENOMEM;
     x->heap = heap;
+    if ((due = mem_realloc(x->mem, x->heap_due, (size_t)cap * PAGE * sizeof(*due))) == NULL)
+        return BARID_ENOMEM;
+    x->heap_due = due;
     if ((pages = mem_realloc(x->mem, x->pages, cap * sizeof(*pages))) == NULL)
         return BARID_ENOMEM;
     x->pages = pages;
@@ -205,58 +210,61 @@ void index_remove(struct log_index *x, uint32_t place)
 /* --- the heap: four children a node, so that it is shallow and a node's children share a line
  */
 
-static void heap_set(struct log_index *x, uint32_t at, uint32_t place)
+struct slot {
+    uint32_t place;
+    int64_t due;
+};
+
+static struct slot heap_get(const struct log_index *x, uint32_t at)
 {
-    x->heap[at] = place;
-    index_entry(x, place)->heap_at = at + 1;
+    return (struct slot){x->heap[at], x->heap_due[at]};
 }
 
-static bool is_before(const struct log_entry *a, const struct log_entry *b)
+static void heap_set(struct log_index *x, uint32_t at, struct slot s)
 {
-    return a->next_us < b->next_us || (a->next_us == b->next_us && a->id < b->id);
+    x->heap[at] = s.place;
+    x->heap_due[at] = s.due;
+    index_entry(x, s.place)->heap_at = at + 1;
 }
 
-static const struct log_entry *heap_entry(const struct log_index *x, uint32_t at)
+static bool is_before(const struct log_index *x, struct slot a, struct slot b)
 {
-    return index_entry(x, x->heap[at]);
+    return a.due < b.due ||
+           (a.due == b.due && index_entry(x, a.place)->id < index_entry(x, b.place)->id);
 }
 
 static void heap_up(struct log_index *x, uint32_t at)
 {
-    uint32_t place = x->heap[at];
-    const struct log_entry *e = heap_entry(x, at);
+    struct slot s = heap_get(x, at);
 
-    while (at > 0 && is_before(e, heap_entry(x, (at - 1) / 4))) {
-        heap_set(x, at, x->heap[(at - 1) / 4]);
+    while (at > 0 && is_before(x, s, heap_get(x, (at - 1) / 4))) {
+        heap_set(x, at, heap_get(x, (at - 1) / 4));
         at = (at - 1) / 4;
     }
-    heap_set(x, at, place);
+    heap_set(x, at, s);
 }
 
 static void heap_down(struct log_index *x, uint32_t at)
 {
-    uint32_t place = x->heap[at];
-    const struct log_entry *e = heap_entry(x, at);
+    struct slot s = heap_get(x, at);
 
     for (;;) {
         uint32_t child = at * 4 + 1, best = 0,
                  end = child + 4 < x->n_heap ? child + 4 : x->n_heap;
-        const struct log_entry *first = e;
+        struct slot first = s;
 
         for (; child < end; child++) {
-            const struct log_entry *below = heap_entry(x, child);
-
-            if (is_before(below, first)) {
-                first = below;
+            if (is_before(x, heap_get(x, child), first)) {
+                first = heap_get(x, child);
                 best = child;
             }
         }
         if (best == 0)
             break;
-        heap_set(x, at, x->heap[best]);
+        heap_set(x, at, first);
         at = best;
     }
-    heap_set(x, at, place);
+    heap_set(x, at, s);
 }
 
 static void heap_take_out(struct log_index *x, uint32_t at)
@@ -264,7 +272,7 @@ static void heap_take_out(struct log_index *x, uint32_t at)
     index_entry(x, x->heap[at])->heap_at = 0;
     if (at == --x->n_heap)
         return;
-    heap_set(x, at, x->heap[x->n_heap]);
+    heap_set(x, at, heap_get(x, x->n_heap));
     heap_down(x, at);
     heap_up(x, at);
 }
@@ -278,7 +286,7 @@ void index_due(struct log_index *x, uint32_t place, int64_t next_us, bool claima
     e->next_us = next_us;
     if (next_us == INT64_MAX || !claimable)
         return;
-    heap_set(x, x->n_heap++, place);
+    heap_set(x, x->n_heap++, (struct slot){place, next_us});
     heap_up(x, x->n_heap - 1);
 }
 

@@ -1,10 +1,11 @@
 /*
  * spool/log_index.h: every message of the log, in memory: found by id, walked in order of id,
- * and the next due one on top. 80 octets a message and 4 in the heap; no other allocation, so
+ * and the next due one on top. 80 octets a message and 12 in the heap; no other allocation, so
  * what was reserved before a write cannot fail after it. Knows no lock.
  *
  * Entries are named by a number (their place), which stays while they live; 0 is none. The
- * order is a treap over the places; the due heap holds places and each entry its heap position.
+ * order is a treap over the places; the due heap holds places, with their times beside them (to
+ * look at entries for these would be a miss of the cache for each), and each entry its heap position.
  */
 #ifndef SPOOL_LOG_INDEX_H
 #define SPOOL_LOG_INDEX_H
@@ -48,6 +49,7 @@ struct log_index {
     uint32_t root, free_list; /* free entries are chained by left */
     uint32_t n_free, reserved;
     uint32_t *heap, n_heap;
+    int64_t *heap_due; /* next_us of those */
     uint64_t seed; /* of treap priorities */
 };
 

@@ -20,6 +20,7 @@
 
 #define START_US 1800000000000000
 #define SEGMENT  (64u << 10)
+#define GROUP    77
 #define LARGE    (SPOOL_BODY_MEMORY + 5000)
 
 struct backend {
@@ -137,6 +138,60 @@ static void deliver(struct spool *s, struct known *k)
     }
 }
 
+static bool choose_none(void *user, uint64_t id, uint32_t group)
+{
+    (void)user;
+    (void)id;
+    return group == SPOOL_GROUP_NONE;
+}
+
+static void claim_by_id(struct spool *s, struct known *k, uint64_t id, int64_t now_us)
+{
+    struct spool_claim claim;
+    int rc = s->ops->claim_one(s, id, now_us, &claim);
+
+    if (rc == 0) {
+        s->ops->put_aside(s, id, claim.lease, GROUP);
+        free(claim.units);
+        rc = s->ops->claim_one(s, id, now_us, &claim);
+        if (rc == 0) {
+            s->ops->release(s, id, claim.lease);
+            free(claim.units);
+        }
+    }
+    if (rc != BARID_ENOTFOUND)
+        result(k, rc);
+}
+
+/* What is put aside and hastened is known without memory, or said not to be. */
+static void send_groups(struct spool *s, struct known *k)
+{
+    struct unit_state units[] = {test_unit(START_US), test_unit(START_US + 100)};
+    struct spool_claim claims[MESSAGES];
+    size_t n, aside, hastened = 0;
+    struct spool_put *put;
+
+    units[0].group = GROUP + 1;
+    units[1].group = GROUP;
+    units[1].attempts = 1;
+    put = test_put(s, k->n, 1, SPOOL_ACTIVE, units, 2);
+    k->failed = k->failed || put == NULL;
+    if (put == NULL)
+        return;
+    k->id[k->n] = s->ops->put_id(put);
+    k->size[k->n] = 1;
+    k->fact[k->n++] = result(k, test_commit(s, &put, 1)) == 0 ? THERE : GONE;
+    n = 0;
+    result(k, s->ops->claim_some(s, START_US, MESSAGES, choose_none, NULL, claims, &n, &aside));
+    for (size_t i = 0; i < n; i++) {
+        s->ops->release(s, claims[i].id, claims[i].lease);
+        free(claims[i].units);
+    }
+    if (result(k, s->ops->hasten(s, GROUP, &hastened)) == 0 && k->fact[k->n - 1] == THERE)
+        assert_int_equal(hastened, 1);
+    claim_by_id(s, k, k->id[k->n - 1], START_US);
+}
+
 static void operate(struct spool *s, struct known *k)
 {
     struct unit_change change = {1, {.status = UNIT_HELD, .reply = {"by hand", 7}}};
@@ -194,6 +249,8 @@ static void scenario(struct backend *b, struct fail_mem *mem)
         put_two(s, &k);
         put_one(s, &k, 0, SPOOL_HELD);
         deliver(s, &k);
+        check(s, &k, true);
+        send_groups(s, &k);
         check(s, &k, true);
         operate(s, &k);
         check(s, &k, true);

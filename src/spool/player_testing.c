@@ -136,8 +136,7 @@ struct draft {
 static struct draft new_draft(struct player *p)
 {
     struct unit_state unit = test_unit(PLAYER_START_US);
-
-    return (struct draft){
+    struct draft d = {
         .n = one_in(p, 4) ? GROUP_MAX : 1,
         .size = one_in(p, p->mix->big_one_in) ? SPOOL_BODY_MEMORY + 1 + (size_t)below(p, 300000)
                                               : (size_t)below(p, p->mix->body_most),
@@ -147,6 +146,10 @@ static struct draft new_draft(struct player *p)
         .units = {unit, unit},
         .n_units = 1 + (size_t)below(p, 2),
     };
+
+    for (size_t i = 0; i < d.n_units; i++)
+        test_unit_hop(&d.units[i], d.seed, 0, i);
+    return d;
 }
 
 static size_t size_of(const struct draft *d, size_t i)
@@ -303,11 +306,12 @@ static void do_deliver(struct player *p)
     if (p->mix->stays_one_in > 0 && k.seed % p->mix->stays_one_in == 0) {
         struct unit_state off = {.status = UNIT_PENDING,
                                  .due_us = PLAYER_START_US + 1000000,
-                                 .attempts = k.tries + 1,
                                  .reply = slice_str("451 4.2.1 not now")};
 
-        for (size_t i = 0; i < claim.n_units && i < 2; i++)
+        for (size_t i = 0; i < claim.n_units && i < 2; i++) {
+            test_unit_hop(&off, k.seed, k.tries + 1, claim.units[i]);
             changes[i].state = off;
+        }
         ask(t, LEDGER_TRY, message, k.tries + 1);
     } else {
         ask(t, LEDGER_GO, message, 0);

@@ -60,6 +60,28 @@ struct unit_state test_unit(int64_t due_us)
     return (struct unit_state){.status = UNIT_PENDING, .due_us = due_us};
 }
 
+void test_unit_hop(struct unit_state *unit, uint64_t seed, uint32_t attempts, size_t i)
+{
+    uint64_t z = (seed + 1) * 0x9e3779b97f4a7c15u + (attempts * 5 + i) * 0xbf58476d1ce4e5b9u;
+
+    z = (z ^ (z >> 31)) * 0x94d049bb133111ebu;
+    z ^= z >> 30;
+    unit->attempts = attempts;
+    unit->group = z % 4 == 0 ? SPOOL_GROUP_NONE : SPOOL_GROUP_FIRST + (uint32_t)(z >> 8) % 1000;
+    unit->suspect = z >> 4 & 1;
+    for (unsigned k = 0; k < UNIT_AHEAD_MAX; k++)
+        unit->ahead_s[k] = z >> 5 & 1 ? (uint32_t)(z >> (32 + 4 * k)) & 3 : 0;
+}
+
+bool test_unit_has_hop(const struct unit_state *unit, uint64_t seed, size_t i)
+{
+    struct unit_state want = {0};
+
+    test_unit_hop(&want, seed, unit->attempts, i);
+    return unit->group == want.group && unit->suspect == want.suspect &&
+           memcmp(unit->ahead_s, want.ahead_s, sizeof(want.ahead_s)) == 0;
+}
+
 /* Octet i is '!' + (31 seed + 7 i + i / 512) mod 90: within 512 octets it goes round in steps of
  * 7, so that a piece is copied out of one turn and a bit. */
 void test_fill(uint64_t seed, uint64_t offset, char *p, size_t n)

@@ -22,6 +22,9 @@ void waiter_done(void *user, int err); /* a spool_done */
 int waiter_wait(struct waiter *w);     /* err of the last call, then ready for the next one */
 
 struct unit_state test_unit(int64_t due_us);
+/* What unit i of a message keeps for next hops after so many attempts, at random by its seed; and whether it has that. */
+void test_unit_hop(struct unit_state *unit, uint64_t seed, uint32_t attempts, size_t i);
+bool test_unit_has_hop(const struct unit_state *unit, uint64_t seed, size_t i);
 
 /* Puts a body of n octets that depend on seed, described by "meta-SEED" and "header-SEED". */
 struct spool_put *test_put(struct spool *s, uint64_t seed, size_t n, enum spool_state state,
