@@ -199,10 +199,12 @@ static void record(struct history *h)
 static void work_a_little(struct ledger *l, struct spool *s)
 {
     struct unit_state unit = test_unit(PLAYER_START_US);
-    struct spool_put *put = test_put(s, 77, 5000, SPOOL_ACTIVE, &unit, 1);
+    struct spool_put *put;
     struct ledger_mark m = {.kind = LEDGER_PUT, .message = l->n, .group = l->n};
     struct waiter w;
 
+    test_unit_hop(&unit, 77, 0, 0);
+    put = test_put(s, 77, 5000, SPOOL_ACTIVE, &unit, 1);
     if (put == NULL) {
         ledger_complain(l, NULL, "nothing can be put after recovery");
         return;
