@@ -3,53 +3,20 @@
  * all, the schedule of its attempts.
  */
 #include "base/slice.h"
-#include "message/hop.h"
 #include "policy/class_mail.h"
 #include "policy/engine.h"
+#include "policy/next_hops.h"
 
 /* --- next hops --- */
 
-/* The strings of the arguments from `from` on, or of one table, as one string with spaces between
- * at the top of the stack. True: the table says pinned. */
-static bool push_hops(lua_State *L, int from, const char *what)
-{
-    int top = lua_gettop(L), table = top == from && lua_istable(L, from);
-    lua_Integer n = table ? (lua_Integer)lua_rawlen(L, from) : top - from + 1;
-    bool pinned = false;
-    luaL_Buffer b;
-
-    if (table) {
-        lua_getfield(L, from, "pinned");
-        if (!lua_isnil(L, -1) && !lua_isboolean(L, -1))
-            luaL_error(L, "%s: pinned: true or false is expected", what);
-        pinned = lua_toboolean(L, -1);
-        lua_pop(L, 1);
-    }
-    luaL_buffinit(L, &b);
-    for (lua_Integer i = 0; i < n; i++) {
-        if (table)
-            lua_rawgeti(L, from, i + 1);
-        else
-            lua_pushvalue(L, from + (int)i);
-        if (lua_type(L, -1) != LUA_TSTRING)
-            luaL_error(L, "%s: a next hop is a string, got %s", what, luaL_typename(L, -1));
-        luaL_addvalue(&b);
-        luaL_addchar(&b, ' ');
-    }
-    luaL_pushresult(&b);
-    return pinned;
-}
-
 bool hops_check(lua_State *L, int from, const char *what)
 {
-    bool pinned = push_hops(L, from, what);
-    struct err err = {0};
-    barid_slice text;
-    int rc = hop_list_text(&engine_of(L)->scratch, script_slice(L, -1), &text, &err);
+    bool pinned = false;
 
-    if (rc == BARID_ESYNTAX)
-        luaL_error(L, "%s: %s", what, err.text);
-    check_rc(L, rc, what);
+    if (lua_gettop(L) < from)
+        lua_pushliteral(L, ""); /* by default */
+    else
+        next_hops_check(L, from, what, &pinned);
     return pinned;
 }
 

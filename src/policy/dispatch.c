@@ -124,8 +124,6 @@ static bool is_delivered(const struct policy_call *call)
 
 static void clear_out(struct policy_call *call)
 {
-    if (call->event == BARID_EVENT_ROUTE)
-        call->route->pinned = false;
     if (call->event == BARID_EVENT_ATTEMPT) {
         call->attempt->again_us = 0;
         call->attempt->again_limited = false;

@@ -142,19 +142,20 @@ static void test_several(void **state)
     world_deinit(&w);
 }
 
-/* What a route has of its own: nothing of the default's connection. */
+/* What a route has of its own: what all begin with, and nothing of the default's connection. */
 static void test_route_is_new(void **state)
 {
     struct world w;
 
     (void)state;
-    load_text(&w, "local there = send { '[a.test]', pinned = true }\n"
+    load_text(&w, "local there = send { '[a.test]' }\n"
                   "function on.route(mail, list) return there end");
     w.hop_before.user = w.hop_before.password = BARID_S("secret");
     assert_string_equal(world_ask(&w, ROUTE), "accept");
-    assert_true(w.route.pinned && w.route.n_hops == 1 && w.route.hops != &w.hop);
+    assert_true(w.route.n_hops == 1 && w.route.hops != &w.hop);
     assert_true(w.route.hops[0].user.n == 0 && w.route.hops[0].password.n == 0);
     assert_int_equal(w.route.hops[0].tls, HOP_TLS_OPPORTUNISTIC);
+    assert_true(w.route.hops[0].helo.n == w.base.helo.n && w.route.hops[0].helo.p != w.base.helo.p);
     assert_true(w.hop.user.n == 6);
     world_deinit(&w);
 }

@@ -80,7 +80,7 @@ barid_slice next_hops_check(lua_State *L, int first, const char *what, bool *pin
     return script_slice(L, -1);
 }
 
-int next_hops_read(barid_slice list, struct arena *arena, struct hop **hops_r)
+int next_hops_read(barid_slice list, const struct hop *base, struct arena *arena, struct hop **hops_r)
 {
     struct hop *hops = arena_alloc(arena, HOP_LIST_MAX * sizeof(*hops));
     struct err err = {0};
@@ -90,9 +90,8 @@ int next_hops_read(barid_slice list, struct arena *arena, struct hop **hops_r)
     if (hops == NULL)
         return BARID_ENOMEM;
     while (n < HOP_LIST_MAX && hop_list_next(&list, &text)) {
-        hop_init(&hops[n]);
-        if (hop_parse(&hops[n], arena, text, &err) < 0)
-            return BARID_ENOMEM; /* it was parsed before: nothing else is left */
+        if (hop_copy(&hops[n], arena, base) < 0 || hop_parse(&hops[n], arena, text, &err) < 0)
+            return BARID_ENOMEM; /* the text was parsed before: nothing else is left */
         n++;
     }
     *hops_r = hops;

@@ -15,7 +15,7 @@
  */
 barid_slice next_hops_check(lua_State *L, int first, const char *what, bool *pinned_r);
 
-/* Such a list into hops of at most HOP_LIST_MAX, each beginning as hop_init has it; slices into arena. The number, or BARID_ENOMEM. */
-int next_hops_read(barid_slice list, struct arena *arena, struct hop **hops_r);
+/* Such a list into hops of at most HOP_LIST_MAX, each beginning as a copy of base; all in arena. The number, or BARID_ENOMEM. */
+int next_hops_read(barid_slice list, const struct hop *base, struct arena *arena, struct hop **hops_r);
 
 #endif

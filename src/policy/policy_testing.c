@@ -266,6 +266,9 @@ static void begin_delivery(struct world *w, enum barid_event_id event)
     w->hop = w->hop_before;
     w->route.hops = &w->hop;
     w->route.n_hops = 1;
+    hop_init(&w->base);
+    w->base.helo = BARID_S("base.test");
+    w->route.base = &w->base;
     w->notice_rcpt = (struct report_rcpt){.rcpt = w->rcpt,
                                           .reply = BARID_S("550 5.1.1 no such user"),
                                           .remote = BARID_S("mx.example.com")};
@@ -377,7 +380,6 @@ const char *world_effect(struct world *w)
             hop_text(&w->route.hops[i], text);
             n += (size_t)snprintf(out + n, size - n, "%s%s", i > 0 ? " " : "", text);
         }
-        snprintf(out + n, size - n, "%s", w->route.pinned ? " pinned" : "");
         break;
     case BARID_EVENT_RELAY:
         hop_text(&w->hop, text);

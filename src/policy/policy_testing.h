@@ -38,6 +38,7 @@ struct world {
     struct report notice;
     struct report_rcpt notice_rcpt;
     struct policy_route route;
+    struct hop base; /* of route */
     struct policy_relay relay;
     struct policy_attempt attempt;
     struct policy_report report;

@@ -103,7 +103,6 @@ int verdict_make(lua_State *L, enum barid_verdict_kind kind, const struct given 
     v->about_n = g->about.n;
     v->events = g->events;
     v->name = g->name;
-    v->pinned = g->pinned;
     v->limited = g->limited;
     v->at_us = g->at_us;
     if (g->text.n > 0)

@@ -14,9 +14,8 @@
  * Answers `on.route`: these next hops, tried in order, in place of the default. A text is
  * "example.com" (the mail exchangers of a domain), "[mail.example.com]:587" (that host),
  * "[192.0.2.1]", "[IPv6:2001:db8::1]:25", "lmtp:[host]:24" or "lmtp:unix:/path". Or one table:
- * `send { "[a.example]", "[b.example]", pinned = true }`; pinned: the hook is not asked again at
- * the next attempts of these recipients. Nothing of the default's connection (user, password,
- * TLS) goes with them; `on.relay` can set it.
+ * `send { "[a.example]", "[b.example]" }`. They begin as the declaration `relay` says; what belongs
+ * to a relay host (user, password) does not go with them; `on.relay` can set it.
  * @param {string|table} hop at most 8
  * @return {verdict}
  */
@@ -24,7 +23,7 @@ static int send(lua_State *L)
 {
     struct given g = {.events = BARID_EVENT_BIT(BARID_EVENT_ROUTE), .name = "send"};
 
-    g.about = next_hops_check(L, 1, "send", &g.pinned);
+    g.about = next_hops_check(L, 1, "send", NULL);
     return verdict_make(L, BARID_ACCEPT, &g);
 }
 
@@ -135,7 +134,7 @@ void verdict_open_delivery(lua_State *L)
 static void take_hops(lua_State *L, const struct verdict *v, struct policy_route *route)
 {
     struct hop *hops;
-    int n = next_hops_read(verdict_about(v), route->arena, &hops);
+    int n = next_hops_read(verdict_about(v), route->base, route->arena, &hops);
 
     if (n < 0) {
         luaL_error(L, "not enough memory");
@@ -143,7 +142,6 @@ static void take_hops(lua_State *L, const struct verdict *v, struct policy_route
     }
     route->hops = hops;
     route->n_hops = (size_t)n;
-    route->pinned = v->pinned;
 }
 
 void verdict_take_delivery(lua_State *L, const struct verdict *v, struct thread *t)

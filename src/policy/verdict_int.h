@@ -20,7 +20,7 @@ struct verdict {
     /* Of delivery. */
     uint64_t events;  /* BARID_EVENT_BIT of those that it answers; 0 = any */
     const char *name; /* of the constructor, where events is set: "send" */
-    bool pinned, limited;
+    bool limited;
     int64_t at_us;                            /* 0 = as about says */
     size_t text_n, secret_n, user_n, about_n; /* lie one after another behind the struct */
     char where[64];
@@ -35,7 +35,7 @@ struct given {
     uint64_t events;
     const char *name;
     barid_slice about; /* send: a list of next hops; again: a time as it was written */
-    bool pinned, limited;
+    bool limited;
     int64_t at_us;
 };
 

@@ -43,9 +43,10 @@ int route_default(const struct queue *q, struct arena *arena, barid_slice target
 
 uint32_t route_group(const struct queue *q, struct arena *arena, barid_slice domain)
 {
-    struct route r;
+    struct err err = {0};
+    struct hop hop;
 
-    if (route_default(q, arena, (barid_slice){0}, domain, &r, NULL) != 0 || r.n == 0)
+    if (routing_first(&q->routing, arena, (barid_slice){0}, domain, &hop, &err) != 0)
         return SPOOL_GROUP_NONE;
-    return hop_group(&r.hops[0], q->o.spool->key);
+    return hop_group(&hop, q->o.spool->key);
 }

@@ -49,11 +49,8 @@ static void ask_del(struct settle_ask *a)
     mem_free(mem, a);
 }
 
-/* A hook that failed gives TEMPFAIL, too: what was delivered is not sent again for that. */
 static void put_off(const struct settle_ask *a, struct outcome *o)
 {
-    if (o->r.status == DELIVERY_DONE && a->attempt.again_us == 0 && !a->attempt.again_limited)
-        return;
     o->r.status = DELIVERY_AGAIN;
     o->again_us = a->attempt.again_us;
     o->limited = a->attempt.again_limited;
