@@ -80,7 +80,9 @@ typedef struct barid_client_config {
     uint32_t mechanisms_secure; /* allowed with TLS */
     barid_slice authcid;        /* empty = do not authenticate */
     barid_slice authzid, password;
+    bool auth_optional; /* no mechanism in common, or AUTH not offered: go on without. A refusal still ends the session */
     bool no_pipelining, no_chunking, no_ehlo; /* do without, even where offered */
+    uint32_t ignore;            /* BARID_EXT_... bits: as if the server did not offer them */
     size_t chunk;               /* octets asked for at a time, and of a BDAT; 0 = the default */
     enum barid_bare_newline bare_newline;
     bool transcript; /* raise TRANSCRIPT events */
@@ -171,13 +173,15 @@ BARID_API int barid_client_body(barid_client *c, const void *p, size_t n, bool l
 /* Between mails: QUIT. In a mail: give up at once, CLOSED without QUIT; a message half sent is never ended. */
 BARID_API void barid_client_quit(barid_client *c, uint64_t now_ms);
 
-/* Facts from the last EHLO reply. */
+/* Facts from the last EHLO reply, without what config.ignore names. */
 BARID_API uint32_t barid_client_extensions(const barid_client *c); /* BARID_EXT_... */
 BARID_API bool barid_client_is_esmtp(const barid_client *c);
-/* Is the keyword offered? *value_r: what follows it. */
+/* Is the keyword offered, ignored or not? *value_r: what follows it. */
 BARID_API bool barid_client_extension(const barid_client *c, barid_slice keyword, barid_slice *value_r);
 BARID_API bool barid_client_is_tls(const barid_client *c);
 BARID_API enum barid_auth_mechanism barid_client_mechanism(const barid_client *c); /* authenticated with */
+/* Where the session is now. FINAL: the end of the message is in the output, or was sent. */
+BARID_API enum barid_client_stage barid_client_at(const barid_client *c);
 
 #ifdef __cplusplus
 }

@@ -23,6 +23,7 @@ struct dialogue {
     barid_client *client;
     size_t want;     /* octets of the body that the session asks for */
     bool body_waits; /* the owner said: not now */
+    bool has_end;    /* the owner gave the last octets, and the end is not written yet */
     bool pumping, again;
     bool tls_started;
     bool over;
@@ -69,18 +70,31 @@ static bool pump_body(struct dialogue *d)
         barid_client_quit(d->client, now(d));
     else
         barid_client_body(d->client, p.p, p.n, last, now(d));
+    d->has_end = rc > 0 && last;
     return true;
+}
+
+/* n octets of the output are going to be written. Nothing follows the end of a message before its reply: so it is among them
+ * when they are all there are. A body that was refused has no end. */
+static void tell_final(struct dialogue *d, size_t n, size_t all)
+{
+    if (!d->has_end || n < all)
+        return;
+    d->has_end = false;
+    if (barid_client_at(d->client) == BARID_STAGE_FINAL && d->o.ops->on_final != NULL)
+        d->o.ops->on_final(d->o.user);
 }
 
 static bool pump_output(struct dialogue *d)
 {
     const uint8_t *p;
-    size_t n = barid_client_output(d->client, &p);
+    size_t all = barid_client_output(d->client, &p), n = all;
 
     if (n == 0 || d->stream == NULL)
         return false;
     if (n > STREAM_BACKLOG_MAX / 2)
         n = STREAM_BACKLOG_MAX / 2;
+    tell_final(d, n, all);
     if (stream_write(d->stream, p, n) < 0)
         return false; /* on_close follows, or on_drain lets us try again */
     barid_client_sent(d->client, n, now(d));
@@ -287,6 +301,12 @@ void dialogue_start(struct dialogue *d)
     pump(d);
 }
 
+void dialogue_give(struct dialogue *d, const struct dialogue_ops *ops, void *user)
+{
+    d->o.ops = ops;
+    d->o.user = user;
+}
+
 void dialogue_del(struct dialogue **dialogue)
 {
     struct dialogue *d = *dialogue;
@@ -309,7 +329,7 @@ int dialogue_send(struct dialogue *d, const barid_client_mail *mail)
     int rc = barid_client_send(d->client, mail, now(d));
 
     d->want = 0;
-    d->body_waits = false;
+    d->body_waits = d->has_end = false;
     pump(d);
     return rc;
 }

@@ -24,6 +24,9 @@ struct dialogue_ops {
     /* The next octets of the message: at most n, *p_r valid until the next call on the dialogue; *last_r: they end it. 1; 0: not
      * now, dialogue_body_ready says when; or a barid_err: it cannot be read, the mail is given up and its end never sent. */
     int (*on_body)(void *user, size_t n, barid_slice *p_r, bool *last_r);
+    /* The end of the message (final dot, last chunk) is handed to the stream next: from now on the mail may have been delivered. May
+     * be NULL. */
+    void (*on_final)(void *user);
     /* The handshake ended, info NULL: failed. May be NULL. */
     void (*on_tls)(void *user, const barid_tls_info *info, const struct err *err);
 };
@@ -54,6 +57,8 @@ struct dialogue_place {
  * with *err. */
 int dialogue_open(struct dialogue **d_r, const struct dialogue_options *o,
                   const struct dialogue_place *place, struct err *err);
+/* Another owner: from now on it is told. Also from within on_event. */
+void dialogue_give(struct dialogue *d, const struct dialogue_ops *ops, void *user);
 /* Closes at once what is still open; nothing is called any more. Accepts NULL. */
 void dialogue_del(struct dialogue **d);
 

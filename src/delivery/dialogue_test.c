@@ -95,6 +95,19 @@ static void on_over(void *user)
     dialogue_del(&f->d);
 }
 
+/* Before the end leaves: the server has not seen it. */
+static void on_final(void *user)
+{
+    struct fixture *f = user;
+    char p[4096];
+    ssize_t n = recv(f->peer, p, sizeof(p) - 1, MSG_PEEK | MSG_DONTWAIT);
+
+    p[n > 0 ? n : 0] = '\0';
+    assert_null(strstr(p, "\r\n.\r\n"));
+    assert_null(strstr(p, "LAST"));
+    note(f, "final ");
+}
+
 static void on_unreachable(void *user, const struct err *err)
 {
     struct fixture *f = user;
@@ -107,7 +120,8 @@ static void on_unreachable(void *user, const struct err *err)
 static const struct dialogue_ops ops = {.on_event = on_event,
                                         .on_unreachable = on_unreachable,
                                         .on_over = on_over,
-                                        .on_body = on_body};
+                                        .on_body = on_body,
+                                        .on_final = on_final};
 
 /* 0 or why the dialogue was not made. */
 static int begin(struct fixture *f, const barid_mem *mem)
@@ -194,7 +208,8 @@ static void test_two_mails(void **state)
     assert_string_equal(f.heard, "QUIT\r\n");
     says(&f, "221 bye\r\n");
     assert_string_equal(f.log,
-                        "ready 0:250 1:550 done ready 0:250 1:250 done ready closed:idle:221 ");
+                        "ready final 0:250 1:550 done ready final 0:250 1:250 done ready "
+                        "closed:idle:221 ");
     assert_int_equal(f.over, 1);
     assert_null(f.d);
     end(&f);
@@ -239,6 +254,32 @@ static void test_body_fails(void **state)
     end(&f);
 }
 
+/* The last chunk; and no end where the body is refused. */
+static void test_final(void **state)
+{
+    static const struct {
+        const char *body, *log;
+    } rows[] = {{"Subject: x\r\n\r\nhello\r\n", "ready final "},
+                {"Subject: x\r\n\r\nhel\rlo\r\n", "ready 0:550 1:550 done "}};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct fixture f;
+
+        assert_int_equal(begin(&f, NULL), 0);
+        f.body = slice_str(rows[i].body);
+        dialogue_start(f.d);
+        says(&f, GREETING);
+        says(&f, "250-mx.test\r\n250 CHUNKING\r\n");
+        says(&f, "250 ok\r\n");
+        says(&f, "250 ok\r\n");
+        says(&f, "250 ok\r\n");
+        assert_string_equal(f.log, rows[i].log);
+        assert_int_equal(strncmp(f.heard, i == 0 ? "BDAT" : "RSET", 4), 0);
+        end(&f);
+    }
+}
+
 static void test_server_goes_away(void **state)
 {
     struct fixture f;
@@ -248,7 +289,7 @@ static void test_server_goes_away(void **state)
     to_data(&f);
     shutdown(f.peer, SHUT_RDWR);
     TURN_UNTIL(f.loop, f.over > 0);
-    assert_string_equal(f.log, "ready 0:0 1:550 done closed:final:0 ");
+    assert_string_equal(f.log, "ready final 0:0 1:550 done closed:final:0 ");
     end(&f);
     assert_int_equal(begin(&f, NULL), 0);
     shutdown(f.peer, SHUT_RDWR);
@@ -415,6 +456,7 @@ int main(void)
         cmocka_unit_test(test_two_mails),
         cmocka_unit_test(test_body_later),
         cmocka_unit_test(test_body_fails),
+        cmocka_unit_test(test_final),
         cmocka_unit_test(test_server_goes_away),
         cmocka_unit_test(test_slow_server),
         cmocka_unit_test(test_no_tls),

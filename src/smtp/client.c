@@ -363,6 +363,11 @@ unsigned barid_client_wants(const barid_client *c)
     return wants;
 }
 
+enum barid_client_stage barid_client_at(const barid_client *c)
+{
+    return client_stage(c);
+}
+
 bool barid_client_is_tls(const barid_client *c)
 {
     return c->tls;

@@ -102,7 +102,11 @@ void client_auth(struct barid_client *c)
         return;
     }
     client_enter(c, PHASE_AUTH);
-    if ((name = choose(c)) == NULL) {
+    if ((name = choose(c)) == NULL && c->config->auth_optional) {
+        client_enter(c, PHASE_READY);
+        return;
+    }
+    if (name == NULL) {
         client_give_up(c, BARID_EUNSUPPORTED, "no authentication mechanism in common");
         return;
     }

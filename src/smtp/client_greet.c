@@ -73,14 +73,16 @@ static void take_keyword(struct barid_client *c, barid_slice keyword, barid_slic
                  {{"XCLIENT", 7}, BARID_EXT_XCLIENT},
                  {{"VRFY", 4}, BARID_EXT_VRFY},
                  {{"HELP", 4}, BARID_EXT_HELP}};
+    uint32_t extension = 0;
 
     for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
         if (slice_eq_nocase(keyword, known[i].name))
-            c->extensions |= known[i].extension;
-    if (slice_eq_nocase(keyword, BARID_S("AUTH")))
+            extension = known[i].extension & ~c->config->ignore;
+    c->extensions |= extension;
+    if (extension == BARID_EXT_AUTH)
         take_mechanisms(c, value);
     /* RFC 1870 4: no value or 0 is no fixed limit. */
-    if (slice_eq_nocase(keyword, BARID_S("SIZE")) &&
+    if (extension == BARID_EXT_SIZE &&
         slice_u64(slice_trim(value), UINT64_MAX, &c->size_limit) < 0)
         c->size_limit = 0;
 }
