@@ -43,6 +43,7 @@ struct fixture {
     barid_client_rcpt rcpts[3];
     barid_client_mail mail;
     struct courier_options o;
+    struct connections *connections;
     struct courier *c;
     barid_slice body;
     char log[3][300];
@@ -147,10 +148,13 @@ static void on_over(void *user)
     courier_del(&f->c);
 }
 
-static const struct courier_ops ops = {on_result, on_body, on_over};
+static const struct courier_ops ops = {
+    .on_result = on_result, .on_body = on_body, .on_over = on_over};
 
 static void begin(struct fixture *f)
 {
+    struct connections_options o = {0};
+
     memset(f, 0, sizeof(*f));
     f->config =
         (barid_client_config){.size = sizeof(barid_client_config), .helo = BARID_S("us.test")};
@@ -161,8 +165,14 @@ static void begin(struct fixture *f)
         (barid_client_mail){.sender = BARID_S("s@us.test"), .rcpts = f->rcpts, .n_rcpts = 3};
     f->body = BARID_S("Subject: x\r\n\r\nhello\r\n");
     assert_int_equal(loop_new(&f->loop, NULL, NULL, NULL), 0);
-    f->o = (struct courier_options){
-        .loop = f->loop, .config = &f->config, .connect_ms = 30000, .ops = &ops, .user = f};
+    o.loop = f->loop;
+    assert_int_equal(connections_new(&f->connections, &o), 0);
+    f->o = (struct courier_options){.loop = f->loop,
+                                    .connections = f->connections,
+                                    .config = &f->config,
+                                    .connect_ms = 30000,
+                                    .ops = &ops,
+                                    .user = f};
 }
 
 /* rules NULL: a server that takes everything. */
@@ -187,6 +197,7 @@ static void add_server(struct fixture *f, const struct rule *rules, bool listens
 static void end(struct fixture *f)
 {
     courier_del(&f->c);
+    connections_del(&f->connections);
     for (size_t i = 0; i < f->n_servers; i++) {
         close(f->servers[i].listener);
         if (f->servers[i].fd >= 0)
@@ -387,6 +398,13 @@ static void test_no_memory(void **state)
         begin(&f);
         add_server(&f, NULL, true);
         f.o.mem = &fail.mem;
+        connections_del(&f.connections);
+        if (connections_new(&f.connections, &(struct connections_options){
+                                                .loop = f.loop, .mem = &fail.mem}) != 0) {
+            end(&f);
+            continue;
+        }
+        f.o.connections = f.connections;
         if (courier_new(&f.c, &f.o, &f.mail, f.addresses, 1) == 0) {
             while (f.over == 0) {
                 loop_turn(f.loop, false);
