@@ -34,7 +34,7 @@ struct courier {
     bool *tried; /* of addresses */
     struct loop_task task;
     struct connection *connection;
-    bool is_sent;               /* at this server */
+    bool is_sent, is_waiting;   /* at this server; the owner said: not now */
     bool is_kept, is_stale;     /* the connection has served before; and turned out to be lost */
     bool is_plain, wants_plain; /* no TLS, after a handshake that failed */
     bool has_dsn;
@@ -215,21 +215,21 @@ static void pass_by(struct courier *c, const char *line, bool is_last)
 static void on_ready(struct courier *c)
 {
     const barid_client *client = dialogue_client(connection_dialogue(c->connection));
-    const char *refusal = NULL;
-    int rc;
+    char refusal[COURIER_TEXT_SIZE] = "";
+    int rc = 1;
 
     c->is_kept = connection_is_used(c->connection);
-    c->is_stale = false;
     c->has_dsn = (barid_client_extensions(client) & BARID_EXT_DSN) != 0;
     if (c->o.unreachable != NULL)
         unreachable_remove(c->o.unreachable, &server(c)->endpoint);
     gather_open(c);
     if (c->o.ops->on_server != NULL)
-        refusal = c->o.ops->on_server(c->o.user, client, &c->part);
-    if (refusal != NULL) {
+        rc = c->o.ops->on_server(c->o.user, client, &c->part, refusal);
+    c->is_waiting = rc == 0;
+    if (rc < 0)
         pass_by(c, refusal, false);
+    if (rc <= 0)
         return;
-    }
     c->is_sent = true;
     rc = connection_send(c->connection, &c->part);
     if (rc == BARID_ESYNTAX)
@@ -254,6 +254,7 @@ static void on_closed(struct courier *c, const barid_client_event *e)
     keep_for_all(c, &r);
     if (r.stage == BARID_STAGE_CONNECT && e->reply.code == 0 && c->o.unreachable != NULL)
         unreachable_add(c->o.unreachable, &r.server->endpoint, loop_now_ms(c->o.loop));
+    c->is_stale = c->is_kept; /* while the owner was waited for */
     c->wants_plain = !c->is_plain && c->o.config->tls == BARID_CLIENT_TLS_OPPORTUNISTIC &&
                      r.stage == BARID_STAGE_TLS;
 }
@@ -283,7 +284,7 @@ static void on_unreachable(void *user, const struct err *err)
     set_text(&r, "451 4.4.1 %.*s (%s): %s", (int)r.server->name.n, r.server->name.p, address,
              err->text);
     keep_for_all(c, &r);
-    if (c->o.unreachable != NULL && err->code != BARID_ENOMEM)
+    if (c->o.unreachable != NULL && (err->code == BARID_EIO || err->code == BARID_ETIMEOUT))
         unreachable_add(c->o.unreachable, &r.server->endpoint, loop_now_ms(c->o.loop));
 }
 
@@ -322,8 +323,8 @@ static void on_over(void *user)
     struct courier *c = user;
 
     connection_del(&c->connection);
-    c->is_plain = c->wants_plain;
-    if (!c->wants_plain || !connect_fresh(c))
+    c->is_plain = c->is_plain || c->wants_plain;
+    if (!(c->wants_plain || c->is_stale) || !connect_fresh(c))
         next_address(c);
 }
 
@@ -373,7 +374,7 @@ static struct connection_request request_for(const struct courier *c, size_t at,
 
 static void begin_server(struct courier *c)
 {
-    c->is_sent = c->wants_plain = false;
+    c->is_sent = c->is_waiting = c->is_kept = c->is_stale = c->wants_plain = false;
     c->offset = 0;
     c->tls_error.text[0] = '\0';
 }
@@ -515,6 +516,12 @@ void courier_body_ready(struct courier *c)
 {
     if (c->connection != NULL)
         dialogue_body_ready(connection_dialogue(c->connection));
+}
+
+void courier_server_ready(struct courier *c)
+{
+    if (c->is_waiting)
+        on_ready(c); /* c may be gone */
 }
 
 void courier_del(struct courier **courier)

@@ -42,8 +42,9 @@ struct courier_ops {
     /* After the last result: the courier may be deleted from here. */
     void (*on_over)(void *user);
     /* A server is ready, before MAIL: *mail may be changed by what it offers (not the recipients), and with it what on_body gives from
-     * now on. NULL, or a line why this server is not asked: "554 5.6.3 ...". May be NULL. */
-    const char *(*on_server)(void *user, const barid_client *client, barid_client_mail *mail);
+     * now on. 1; 0: not now, courier_server_ready says when and it is asked again; or a barid_err: this server is not asked,
+     * refusal says why: "554 5.6.3 ...". May be NULL. */
+    int (*on_server)(void *user, const barid_client *client, barid_client_mail *mail, char refusal[COURIER_TEXT_SIZE]);
     /* As dialogue_ops.on_final. May be NULL. */
     void (*on_final)(void *user);
 };
@@ -69,6 +70,7 @@ int courier_new(struct courier **c_r, const struct courier_options *o,
                 const barid_client_mail *mail, const struct host_address *addresses,
                 size_t n_addresses);
 void courier_body_ready(struct courier *c);
+void courier_server_ready(struct courier *c);
 /* Gives up what is under way; nothing is called any more. From on_over, but not from within the other calls. Accepts NULL. */
 void courier_del(struct courier **c);
 
