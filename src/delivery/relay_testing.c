@@ -133,6 +133,9 @@ static void flood(struct guest *g)
 
 static void say(struct guest *g, const char *reply)
 {
+    char line[1024];
+    int n = snprintf(line, sizeof(line), "%s\r\n", reply);
+
     if (strcmp(reply, HOLDS) == 0)
         return;
     if (strcmp(reply, CLOSES) == 0) {
@@ -144,8 +147,7 @@ static void say(struct guest *g, const char *reply)
         stream_write(g->stream, "220 go\r\n", 8);
         g->wants_tls = true;
     } else {
-        stream_write(g->stream, reply, strlen(reply));
-        stream_write(g->stream, "\r\n", 2);
+        stream_write(g->stream, line, (size_t)n);
     }
 }
 
@@ -186,7 +188,7 @@ static void take_line(struct guest *g, const char *line)
     reply = reply_to(s, line);
     g->in_data = strncmp(reply, "354", 3) == 0;
     say(g, reply);
-    if (strcmp(line, "QUIT") == 0)
+    if (strcmp(line, "QUIT") == 0 && strcmp(reply, HOLDS) != 0)
         g->is_closed = true;
 }
 
@@ -377,6 +379,15 @@ void post_unix_server(struct post *p, size_t i, const struct rule *rules, const 
     assert_int_equal(listen(p->servers[i].listener, 8), 0);
 }
 
+void server_closes(struct server *s, const char *reply)
+{
+    for (struct guest *g = s->guests; g != NULL; g = g->next)
+        if (g->stream != NULL) {
+            say(g, reply);
+            g->is_closed = true;
+        }
+}
+
 bool server_saw(const struct server *s, const char *words)
 {
     return memmem(s->seen.p, s->seen.len, words, strlen(words)) != NULL;
@@ -472,12 +483,17 @@ int post_send(struct parcel *parcel)
     return rc;
 }
 
+void post_serve(struct post *p)
+{
+    for (size_t i = 0; i < TEST_SERVERS_MAX; i++)
+        serve(&p->servers[i]);
+}
+
 void post_turn(struct post *p)
 {
     for (int i = 0; i < 8; i++) {
         loop_turn(p->loop, false);
-        for (size_t j = 0; j < TEST_SERVERS_MAX; j++)
-            serve(&p->servers[j]);
+        post_serve(p);
     }
 }
 

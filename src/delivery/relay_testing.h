@@ -82,11 +82,14 @@ void post_unix_server(struct post *p, size_t i, const struct rule *rules, const 
 /* Readies a parcel to a domain of above for the n first recipients, hop as hop_init has it. */
 struct parcel *post_parcel(struct post *p, size_t i, const char *hop, size_t n);
 int post_send(struct parcel *parcel);
-void post_turn(struct post *p); /* everything that can happen without time passing */
+void post_serve(struct post *p); /* the servers, without the loop */
+void post_turn(struct post *p);  /* everything that can happen without time passing */
 void post_advance(struct post *p, uint64_t ms);
 void post_run(struct parcel *parcel); /* until it is over */
 /* All of that with a parcel for everybody, 0, to x.test; the log of the first recipient. */
 const char *post_one(struct post *p);
+void server_closes(struct server *s,
+                   const char *reply); /* says that, unasked, to all and closes */
 bool server_saw(const struct server *s, const char *words);
 
 #endif
