@@ -12,13 +12,13 @@
  */
 #include "delivery/courier.h"
 
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/endpoint.h"
 #include "base/mem.h"
 #include "base/slice.h"
+#include "delivery/courier_text.h"
 
 struct recipient {
     bool is_settled;
@@ -60,49 +60,25 @@ static const struct host_address *server(const struct courier *c)
     return &c->addresses[c->at];
 }
 
-static void set_text(struct courier_result *r, const char *fmt, ...) BARID_PRINTF(2, 3);
-static void set_text(struct courier_result *r, const char *fmt, ...)
-{
-    va_list ap;
-
-    va_start(ap, fmt);
-    vsnprintf(r->text, sizeof(r->text), fmt, ap);
-    va_end(ap);
-}
-
-static void set_reply(struct courier_result *r, const barid_reply *reply)
-{
-    int text = (int)(reply->text.n < COURIER_TEXT_SIZE ? reply->text.n : COURIER_TEXT_SIZE);
-
-    if (reply->enhanced.n > 0)
-        set_text(r, "%u %.*s %.*s", reply->code, (int)reply->enhanced.n, reply->enhanced.p,
-                 text, reply->text.p);
-    else
-        set_text(r, "%u %.*s", reply->code, text, reply->text.p);
-}
-
 /* No server said it. */
 static void set_error(struct courier *c, struct courier_result *r, const barid_client_event *e)
 {
-    const struct host_address *s = server(c);
     const char *status = r->stage == BARID_STAGE_TLS    ? "4.7.5"
                          : r->stage == BARID_STAGE_AUTH ? "4.7.0"
                                                         : "4.4.2";
     barid_slice why = e->reply.text;
-    char address[ENDPOINT_SIZE];
 
     if (c->body_error != 0) {
         r->stage = BARID_STAGE_LOCAL;
-        set_text(r, "451 4.3.0 the message cannot be read: %s", barid_strerror(c->body_error));
+        courier_text(r, "451 4.3.0 the message cannot be read: %s",
+                     barid_strerror(c->body_error));
         return;
     }
     if (r->stage == BARID_STAGE_TLS && c->tls_error.text[0] != '\0')
         why = slice_str(c->tls_error.text);
     else if (why.n == 0)
         why = slice_str(barid_strerror(e->error != 0 ? e->error : BARID_ECLOSED));
-    endpoint_format(&s->endpoint, address);
-    set_text(r, "451 %s %.*s (%s): %s: %.*s", status, (int)s->name.n, s->name.p, address,
-             barid_client_stage_name(r->stage), (int)why.n, why.p);
+    courier_text_error(r, status, barid_client_stage_name(r->stage), why);
 }
 
 /* A handshake or a password is wrong on the way there: nothing that is so for good. */
@@ -117,7 +93,7 @@ static struct courier_result result_of(struct courier *c, const barid_client_eve
         .stage = e->stage, .server = server(c), .status = DELIVERY_AGAIN};
 
     if (e->reply.code != 0)
-        set_reply(&r, &e->reply);
+        courier_text_reply(&r, &e->reply);
     else
         set_error(c, &r, e);
     if (e->reply.code / 100 == 2)
@@ -203,7 +179,7 @@ static void pass_by(struct courier *c, const char *line, bool is_last)
                                .stage = BARID_STAGE_LOCAL,
                                .server = server(c)};
 
-    set_text(&r, "%s", line);
+    courier_text(&r, "%s", line);
     c->was_asked = true;
     keep_for_all(c, &r);
     connection_leave(&c->connection);
@@ -278,11 +254,8 @@ static void on_unreachable(void *user, const struct err *err)
     struct courier *c = user;
     struct courier_result r = {
         .status = DELIVERY_AGAIN, .stage = BARID_STAGE_CONNECT, .server = server(c)};
-    char address[ENDPOINT_SIZE];
 
-    endpoint_format(&r.server->endpoint, address);
-    set_text(&r, "451 4.4.1 %.*s (%s): %s", (int)r.server->name.n, r.server->name.p, address,
-             err->text);
+    courier_text_error(&r, "4.4.1", NULL, slice_str(err->text));
     keep_for_all(c, &r);
     if (c->o.unreachable != NULL && (err->code == BARID_EIO || err->code == BARID_ETIMEOUT))
         unreachable_add(c->o.unreachable, &r.server->endpoint, loop_now_ms(c->o.loop));

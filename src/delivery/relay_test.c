@@ -178,12 +178,13 @@ static void expect_refusal(struct post *p, const char *want)
 /* What no server takes, because the hop does not use it. */
 static void test_needs(void **state)
 {
+    const struct rule *rules = R({"EHLO", OFFERS});
     struct post p;
 
     (void)state;
     begin(&p);
     for (size_t i = 0; i < 3; i++)
-        post_server(&p, i, R({"EHLO", OFFERS}), true);
+        post_server(&p, i, rules, true);
     p.mail.params.body = BARID_BODY_8BITMIME;
     expect_refusal(&p, "failed mx3.test local 554 5.6.3 the server does not offer 8BITMIME");
     p.mail.params.body = BARID_BODY_BINARYMIME;
@@ -283,6 +284,7 @@ static struct parcel *tls_parcel(struct post *p, enum hop_tls tls)
 
 static void test_tls(void **state)
 {
+    const struct rule *rules = TLS_RULES;
     struct post p;
     struct parcel *parcel;
 
@@ -304,7 +306,7 @@ static void test_tls(void **state)
     begin(&p);
     post_tls(&p, certs.cert);
     for (size_t i = 0; i < 3; i++)
-        serve_tls(&p, i, TLS_RULES, certs.cert, certs.key);
+        serve_tls(&p, i, rules, certs.cert, certs.key);
     parcel = tls_parcel(&p, HOP_TLS_VERIFIED);
     assert_int_equal(strncmp(parcel->log[0],
                              "again unreached mx3.test tls 451 4.7.5 mx3.test (127.0.0.3:", 59),

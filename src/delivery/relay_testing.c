@@ -390,7 +390,7 @@ void server_closes(struct server *s, const char *reply)
 
 bool server_saw(const struct server *s, const char *words)
 {
-    return memmem(s->seen.p, s->seen.len, words, strlen(words)) != NULL;
+    return s->seen.len > 0 && memmem(s->seen.p, s->seen.len, words, strlen(words)) != NULL;
 }
 
 /* --- parcels --- */

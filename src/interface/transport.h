@@ -1,5 +1,6 @@
 /*
- * interface/transport.h: how a unit of work leaves the spool. Implementations: delivery/maildir.c, delivery/archive.c.
+ * interface/transport.h: how a unit of work leaves the spool. Implementations: delivery/maildir.c, delivery/archive.c,
+ * delivery/relay.c.
  *
  * A transport has one of two slots. deliver is called on a pool thread (it may block on files) with everything loaded and returns the
  * result at once. send is for one that waits for a network: called on the queue's loop, it answers later on the same loop.
@@ -75,7 +76,9 @@ struct transport {
     /* 0, or BARID_ENOMEM: then nothing is called. NULL in a transport that delivers at once. */
     int (*send)(struct transport *t, struct consignment *c);
     void (*body_ready)(struct transport *t, struct consignment *c);
-    /* Give up what is under way, without a word to the server after a message half sent; nothing is called any more. */
+    /* Give up what is under way, without a word to the server after a message half sent; nothing is called any more. Not from within a
+     * call of the consignment (body says a barid_err instead; on_over is after the end). Memory may be freed with the next turn of the
+     * loop. */
     void (*cancel)(struct transport *t, struct consignment *c);
     void (*close)(struct transport *t); /* nothing may be under way */
 };
