@@ -48,6 +48,9 @@ struct fixture {
     barid_slice body;
     char log[3][300];
     unsigned over, results;
+    int server_says; /* what on_server returns; 0 = 1 */
+    bool server_waits, sets_size;
+    unsigned asked;
 };
 
 static void say(struct server *s, const char *reply)
@@ -148,8 +151,23 @@ static void on_over(void *user)
     courier_del(&f->c);
 }
 
+static int on_server(void *user, const barid_client *client, barid_client_mail *mail,
+                     char refusal[COURIER_TEXT_SIZE])
+{
+    struct fixture *f = user;
+
+    f->asked++;
+    assert_int_equal(barid_client_at(client), BARID_STAGE_IDLE);
+    if (f->sets_size)
+        mail->params = (barid_mail_params){.size_given = true, .size = 77};
+    if (f->server_waits)
+        return 0;
+    strcpy(refusal, "554 5.6.3 not for this one");
+    return f->server_says != 0 ? f->server_says : 1;
+}
+
 static const struct courier_ops ops = {
-    .on_result = on_result, .on_body = on_body, .on_over = on_over};
+    .on_result = on_result, .on_body = on_body, .on_over = on_over, .on_server = on_server};
 
 static void begin(struct fixture *f)
 {
@@ -347,6 +365,44 @@ static void test_the_last_one(void **state)
     end(&f);
 }
 
+/* The owner looks at each server before it is asked, and may take its time. */
+static void test_owner_chooses(void **state)
+{
+    struct fixture f;
+
+    (void)state;
+    begin(&f);
+    add_server(&f, R({"EHLO", "250-mx\r\n250 SIZE"}), true);
+    f.server_waits = f.sets_size = true;
+    assert_int_equal(courier_new(&f.c, &f.o, &f.mail, f.addresses, 1), 0);
+    while (f.asked == 0) {
+        loop_turn(f.loop, false);
+        serve(&f.servers[0]);
+    }
+    turn_some(f.loop);
+    assert_int_equal(f.asked, 1);
+    assert_null(strstr(f.servers[0].seen, "MAIL"));
+    f.server_waits = false;
+    courier_server_ready(f.c);
+    courier_server_ready(f.c); /* once is enough */
+    while (f.over == 0) {
+        loop_turn(f.loop, false);
+        serve(&f.servers[0]);
+    }
+    assert_string_equal(f.log[0], "done 0 250 ok");
+    assert_non_null(strstr(f.servers[0].seen, "MAIL FROM:<s@us.test> SIZE=77|"));
+    assert_int_equal(f.asked, 2);
+    end(&f);
+    begin(&f);
+    add_server(&f, NULL, true);
+    add_server(&f, NULL, true);
+    f.server_says = BARID_EUNSUPPORTED;
+    run(&f);
+    assert_string_equal(f.log[0], "failed 1 554 5.6.3 not for this one");
+    assert_int_equal(f.asked, 2);
+    end(&f);
+}
+
 static void test_nothing_to_say(void **state)
 {
     struct fixture f;
@@ -426,6 +482,7 @@ int main(void)
         cmocka_unit_test(test_moves_on),     cmocka_unit_test(test_never_moves_on),
         cmocka_unit_test(test_suspect),      cmocka_unit_test(test_what_one_cannot_take),
         cmocka_unit_test(test_the_last_one), cmocka_unit_test(test_nothing_to_say),
+        cmocka_unit_test(test_owner_chooses),
         cmocka_unit_test(test_deleted),      cmocka_unit_test(test_no_memory),
     };
 
