@@ -19,7 +19,8 @@
  *   message/rfc822          read into: it must not be encoded (RFC 2046 5.2.1)
  *   message/partial, message/external-body   as text: not allowed, but else they could not be sent at all
  *   base64, quoted-printable, any other encoding   kept; octets that do not belong there are mended: =XX, or as below
- *   no MIME-Version         added where something is encoded; and no Content-Type: text/plain; charset=unknown-8bit (RFC 1428)
+ *   no MIME-Version         added, in embedded messages where they are a multipart or encoded; and no Content-Type where octets
+ *                           above 127 are encoded: text/plain; charset=unknown-8bit (RFC 1428)
  *   preamble, epilogue, headers of parts and of embedded messages: an octet above 127 that does not fit, and NUL, becomes "?", a bare
  *                           LF a CRLF, a bare CR a space, a line over 998 octets is folded
  *   the message's own header: octets above 127 stay: only SMTPUTF8 allows them, and no label tells what they mean
@@ -32,17 +33,22 @@
 #include "base/err.h"
 #include "message/body_scan.h"
 
-#define DOWNGRADE_PIECES_MAX   32768 /* places where something else begins, 16 octets each: some 6000 parts */
-#define DOWNGRADE_HEADER_MAX   (64u << 10) /* octets of the header of one part; it is held while it is read */
-#define DOWNGRADE_BOUNDARY_MAX 250         /* octets; RFC 2046 5.1.1 allows 70 */
-#define DOWNGRADE_TURN         (1u << 20)  /* octets that one call of downgrade_prepare looks at: a loop must not stand still */
+#define DOWNGRADE_PIECES_MAX                                                                   \
+    32768 /* places where something else begins, 16 octets each: 8192 parts */
+#define DOWNGRADE_HEADER_MAX                                                                   \
+    (64u << 10) /* octets of the header of one part; it is held while it is read */
+#define DOWNGRADE_BOUNDARY_MAX 250 /* octets; RFC 2046 5.1.1 allows 70 */
+#define DOWNGRADE_TURN                                                                         \
+    (1u                                                                                        \
+     << 20) /* octets that one call of downgrade_prepare looks at: a loop must not stand still */
 
 struct downgrade;
 
 struct downgrade_options {
-    enum barid_body_type target; /* what the server takes: BARID_BODY_7BIT or BARID_BODY_8BITMIME */
-    barid_slice header;          /* CRLF-ended, without the blank line; borrowed */
-    uint64_t body_size;          /* octets behind the blank line */
+    enum barid_body_type
+        target;         /* what the server takes: BARID_BODY_7BIT or BARID_BODY_8BITMIME */
+    barid_slice header; /* CRLF-ended, without the blank line; borrowed */
+    uint64_t body_size; /* octets behind the blank line */
     /* Octets of the body from offset: at most n, *p_r valid until the next call. 1; 0: not now; or a barid_err. As consignment.body
      * (interface/transport.h). An empty slice before body_size is BARID_ECORRUPT. */
     int (*body)(void *user, uint64_t offset, size_t n, barid_slice *p_r);
@@ -63,12 +69,15 @@ int downgrade_new(struct downgrade **d_r, const struct downgrade_options *o);
 int downgrade_prepare(struct downgrade *d, struct err *err);
 
 /* All below: after downgrade_prepare gave 1. */
-bool downgrade_changed(const struct downgrade *d);      /* false: header and body are as they were */
-barid_slice downgrade_header(const struct downgrade *d); /* CRLF-ended, without the blank line; lives as long as d, or is the one given */
+bool downgrade_changed(const struct downgrade *d); /* false: header and body are as they were */
+barid_slice downgrade_header(
+    const struct downgrade
+        *d); /* CRLF-ended, without the blank line; lives as long as d, or is the one given */
 /* Octets of the new body from offset: at most n (n > 0), *p_r valid until the next call; *last_r: they end it (only then *p_r may be
  * empty). 1; 0: not now: ask for the same again; or what the source said. offset: where the last answer ended, or 0 to begin again;
  * else BARID_EINVALID. */
-int downgrade_body(struct downgrade *d, uint64_t offset, size_t n, barid_slice *p_r, bool *last_r);
+int downgrade_body(struct downgrade *d, uint64_t offset, size_t n, barid_slice *p_r,
+                   bool *last_r);
 /* Octets that became "?" so far, in this reading of the body: something a person may want to know. */
 uint64_t downgrade_lost(const struct downgrade *d);
 
