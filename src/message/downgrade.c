@@ -18,6 +18,7 @@ struct downgrade {
     struct downgrade_options o;
     struct plan plan;
     bool begun, ready, changed;
+    struct err limit;  /* where planning ended; it does not matter when all fits */
     struct buf header; /* the new one; empty when nothing changed */
     struct buf out;
     size_t out_at; /* octets of out that are given away */
@@ -144,14 +145,18 @@ static void begin_again(struct downgrade *d)
 
 static int finish_plan(struct downgrade *d, struct err *err)
 {
-    int rc = plan_end(&d->plan, err);
+    int rc = d->limit.code == 0 ? plan_end(&d->plan, &d->limit) : 0;
 
-    if (rc < 0)
+    if (rc < 0 && rc != BARID_ELIMIT)
         return rc;
     d->changed = downgrade_needed(body_scan_type(&d->plan.scan), d->o.target);
-    if (d->changed)
-        rc = make_header(d);
-    else
+    if (d->changed && d->limit.code != 0)
+        return err_set(err, BARID_ELIMIT, "%s", d->limit.text);
+    if (d->changed && d->plan.is_odd)
+        return err_set(err, BARID_ELIMIT,
+                       "a multipart with a boundary that is not ASCII, or has a \"*\"");
+    rc = d->changed ? make_header(d) : 0;
+    if (!d->changed)
         plan_deinit(&d->plan);
     if (rc < 0)
         return rc;
@@ -159,6 +164,22 @@ static int finish_plan(struct downgrade *d, struct err *err)
     d->ready = true;
     begin_again(d);
     return 1;
+}
+
+/* Text at d->at. A limit ends the plan, but not the scan. */
+static int take_text(struct downgrade *d, barid_slice text)
+{
+    struct body_scan *scan = &d->plan.scan;
+    int rc = 0;
+
+    if (d->limit.code == 0)
+        rc = plan_body(&d->plan, text.p, text.n, &d->limit);
+    d->at += text.n;
+    if (rc < 0 && rc != BARID_ELIMIT)
+        return rc;
+    text = slice_from(text, text.n - (size_t)(d->at - scan->octets));
+    body_scan_feed(scan, text.p, text.n);
+    return 0;
 }
 
 int downgrade_prepare(struct downgrade *d, struct err *err)
@@ -169,20 +190,20 @@ int downgrade_prepare(struct downgrade *d, struct err *err)
     if (d->ready)
         return 1;
     if (!d->begun)
-        rc = plan_header(&d->plan, d->o.header, err);
+        rc = plan_header(&d->plan, d->o.header, &d->limit);
+    if (rc < 0 && rc != BARID_ELIMIT)
+        return rc;
     d->begun = true;
     until = d->o.body_size - d->at > DOWNGRADE_TURN ? d->at + DOWNGRADE_TURN : d->o.body_size;
-    while (rc == 0 && d->at < until) {
+    while (d->at < until) {
         barid_slice text;
 
         rc = source(d, (size_t)(until - d->at), &text);
+        if (rc == 1)
+            rc = take_text(d, text) < 0 ? BARID_ENOMEM : 1;
         if (rc <= 0)
             return rc;
-        rc = plan_body(&d->plan, text.p, text.n, err);
-        d->at += text.n;
     }
-    if (rc < 0)
-        return rc;
     return d->at < d->o.body_size ? BARID_EAGAIN : finish_plan(d, err);
 }
 

@@ -21,7 +21,8 @@
  *   base64, quoted-printable, any other encoding   kept; octets that do not belong there are mended: =XX, or as below
  *   no MIME-Version         added, in embedded messages where they are a multipart or encoded; and no Content-Type where octets
  *                           above 127 are encoded: text/plain; charset=unknown-8bit (RFC 1428)
- *   preamble, epilogue, headers of parts and of embedded messages: an octet above 127 that does not fit, and NUL, becomes "?", a bare
+ *   preamble, epilogue, headers of parts and of embedded messages: an octet above 127 that does not fit, and NUL, becomes "?" ("*" behind a "-" at
+ *                           the start of a line), a bare
  *                           LF a CRLF, a bare CR a space, a line over 998 octets is folded
  *   the message's own header: octets above 127 stay: only SMTPUTF8 allows them, and no label tells what they mean
  *
@@ -64,7 +65,8 @@ bool downgrade_needed(enum barid_body_type has, enum barid_body_type target);
 /* 0, BARID_ENOMEM, or BARID_EINVALID (target). */
 int downgrade_new(struct downgrade **d_r, const struct downgrade_options *o);
 /* Reads the body once. 1: ready; 0: the source said "not now": call again when it is there; BARID_EAGAIN: a turn's work is done, call again
- * soon. BARID_ELIMIT: parts too deep, too many, or with too long a header or boundary: cannot be converted (5.6.3), *err says why.
+ * soon. BARID_ELIMIT: it does not fit, and its parts are too deep, too many, or with a header or boundary that is too long or odd: cannot
+ * be converted (5.6.3), *err says why.
  * BARID_ENOMEM; or what the source said. After an error it can only be deleted. */
 int downgrade_prepare(struct downgrade *d, struct err *err);
 

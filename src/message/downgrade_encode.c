@@ -1,8 +1,9 @@
 /*
  * message/downgrade_encode.c: octets of a piece to octets of the result: quoted-printable, base64, or mended.
  *
- * No line that is cut here may go on as a delimiter: what a sender wrote as one line would become the end of a part. So after a soft
- * line break "-" is written as "=2D", and a line that is folded goes on with a space. A line of base64 has no "-".
+ * No line may become a delimiter here that was none: what a sender wrote as text would be a part. So no line of quoted-printable begins
+ * with "--" ("-=2D"), a line that is folded goes on with a space, and what "*" stands in for is on a line with "-" in front, where no
+ * boundary has a "*" (plan.is_odd). A line of base64 has no "-".
  */
 #include <stdio.h>
 #include <string.h>
@@ -19,6 +20,8 @@ static void put(struct encode *e, const char *p, size_t n)
 {
     if (e->rc == 0)
         e->rc = buf_append(e->out, slice_of(p, n));
+    if (e->column == 0 && n > 0)
+        e->first = p[0];
     e->column += n;
 }
 
@@ -33,10 +36,9 @@ static void put_quoted(struct encode *e, char c, bool escape, size_t limit)
 {
     char text[4] = {c};
 
-    if (e->column + (escape ? 3 : 1) > limit) {
+    escape = escape || (c == '-' && e->column == 1 && e->first == '-');
+    if (e->column + (escape ? 3 : 1) > limit)
         put_break(e, "=\r\n");
-        escape = escape || c == '-';
-    }
     if (escape)
         snprintf(text, sizeof(text), "=%02X", (unsigned)(uint8_t)c);
     put(e, text, escape ? 3 : 1);
@@ -128,7 +130,7 @@ static void mend_line(struct encode *e)
 static void mend_plain(struct encode *e, char c)
 {
     if (c == '\0' || ((uint8_t)c > 127 && !e->keep_high)) {
-        c = '?';
+        c = e->column > 0 && e->first == '-' ? '*' : '?';
         e->lost++;
     }
     if (e->column == BODY_LINE_MAX) {

@@ -2,6 +2,7 @@
  * conversion has nothing left to do. The first octet chooses the target and the size of the pieces. */
 #include <stdlib.h>
 
+#include "base/buf.h"
 #include "base/slice.h"
 #include "message/downgrade.h"
 
@@ -84,6 +85,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (convert(header, body, target, SIZE_MAX / 4, &h, &b)) {
         body_scan_feed(&scan, b.p, b.len);
         if (downgrade_needed(body_scan_type(&scan), target))
+            abort();
+        scan = (struct body_scan){.octets = 0};
+        body_scan_feed(&scan, h.p, h.len);
+        if (!slice_eq(buf_slice(&h), header) && body_scan_type(&scan) == BARID_BODY_BINARYMIME)
             abort();
         if (!convert(header, body, target, piece, &h2, &b2))
             abort();

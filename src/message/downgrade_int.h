@@ -105,6 +105,7 @@ struct plan {
     char first; /* octet of this line */
     struct level level[MIME_DEPTH_MAX];
     size_t n_levels;
+    bool is_odd; /* a boundary has octets that do not come out as they are, or a "*" */
 };
 
 void plan_init(struct plan *p, const barid_mem *mem, enum barid_body_type target);
@@ -121,6 +122,7 @@ struct encode {
     struct buf *out;
     bool keep_high;
     size_t column;
+    char first;    /* octet of this line, where column is not 0 */
     bool after_cr; /* a CR that is not written yet */
     char
         space; /* white space that is not written yet, as the line may end behind it; 0 = none */

@@ -92,6 +92,9 @@ static int push_level(struct plan *p, struct err *err)
     level->n_boundary = p->part.n_boundary;
     level->is_digest = p->part.is_digest;
     p->n_levels++;
+    for (size_t i = 0; i < level->n_boundary; i++)
+        if (level->boundary[i] < ' ' || level->boundary[i] > 126 || level->boundary[i] == '*')
+            p->is_odd = true;
     return 0;
 }
 

@@ -228,7 +228,7 @@ static const struct row rows[] = {
     ROW("soft break", 7BIT,
         V CT "text/plain\r\n\r\n" X70 "xxxx" AE "x\r\n" X70 "xxxxx--b\r\n" X70 "xxxxxx\r\n",
         V CT "text/plain\r\n" TE "quoted-printable\r\n\r\n" X70 "xxxx=\r\n=C3=A4x\r\n" X70
-             "xxxxx=\r\n=2D-b\r\n" X70 "xxxxx=\r\nx\r\n"),
+             "xxxxx=\r\n-=2Db\r\n" X70 "xxxxx=\r\nx\r\n"),
     ROW("binary text", 7BIT, V CT "text/plain\r\n" TE "binary\r\n\r\na\nb",
         V CT "text/plain\r\n" TE "base64\r\n\r\nYQpi\r\n"),
     ROW("binary for 8bit", 8BITMIME, V CT "image/png\r\n" TE "binary\r\n\r\n\x89\n\0",
@@ -313,6 +313,14 @@ static const struct row rows[] = {
     ROW("multipart without boundary", 7BIT,
         V CT "multipart/mixed\r\n\r\nhello w" AE "rld hello\r\n",
         V CT "multipart/mixed\r\n" TE "quoted-printable\r\n\r\nhello w=C3=A4rld hello\r\n"),
+    ROW("no new delimiters", 7BIT,
+        V CT
+        "multipart/mixed; boundary=\"b=E4\"\r\n\r\n--b\r=E4\r\n--b\xe4\r\n--b=E4\r\n\r\nhello "
+        "w\xe4rld\r\n--b\xe4\r\n- x\r\n-- \r\n" TE "x\r\n--b=E4--\r\n--b=\xe4--\r\n",
+        V CT "multipart/mixed; boundary=\"b=E4\"\r\n\r\n--b =E4\r\n--b*\r\n--b=E4\r\n" CT
+             "text/plain; charset=unknown-8bit\r\n" TE
+             "quoted-printable\r\n\r\nhello w=E4rld\r\n-=2Db=E4\r\n- x\r\n-=2D=20\r\n" TE
+             "x\r\n--b=E4--\r\n--b=*--\r\n"),
     ROW("preamble", 7BIT,
         V M1 "\r\na\rb\0c\n" X900 X70 X10 X10 "xxxxxxxx-\r\n--b\r\n\r\nx\r\n--b--\r\n",
         V M1 "\r\na b?c\r\n" X900 X70 X10 X10 "xxxxxxxx\r\n -\r\n--b\r\n\r\nx\r\n--b--\r\n"),
@@ -591,6 +599,14 @@ static void test_limits(void **state)
     assert_limit(&m, 0, "");
     put_levels(&m, MIME_DEPTH_MAX + 1);
     assert_limit(&m, BARID_ELIMIT, "more than 50 deep");
+
+    /* A limit is none for what fits already. */
+    put_levels(&m, MIME_DEPTH_MAX + 1);
+    m.p[m.len - 3] = 'a';
+    assert_limit(&m, 0, "");
+    buf_init(&m, NULL, 0);
+    buf_str(&m, CT "multipart/mixed; boundary=a*\r\n\r\n\xff\r\n");
+    assert_limit(&m, BARID_ELIMIT, "boundary that is not ASCII");
 
     put_boundary(&m, DOWNGRADE_BOUNDARY_MAX, 3);
     assert_limit(&m, 0, "");
