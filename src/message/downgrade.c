@@ -22,7 +22,7 @@ struct downgrade {
     struct buf header; /* the new one; empty when nothing changed */
     struct buf out;
     size_t out_at; /* octets of out that are given away */
-    struct encode encode;
+    struct transfer transfer;
     uint64_t at, given;
     size_t piece;
 };
@@ -103,18 +103,18 @@ static uint64_t piece_end(const struct pieces *list, size_t i, uint64_t size)
 static int make_header(struct downgrade *d)
 {
     const struct pieces *list = &d->plan.head;
-    struct encode e = {.out = &d->header, .keep_high = true};
+    struct transfer e = {.out = &d->header, .keep_high = true};
 
     for (size_t i = 0; i < list->n; i++) {
         const struct piece *piece = &list->p[i];
         barid_slice text = slice_head(d->o.header, (size_t)piece_end(list, i, d->o.header.n));
 
         text = slice_from(text, (size_t)piece->from);
-        if (piece->act == PIECE_FIELD)
-            encode_fields(&e, piece);
+        if (piece->act == TRANSFER_DROP)
+            put_fields(&e, piece);
         else
-            encode_octets(&e, piece->act, text.p, text.n);
-        encode_end(&e, piece->act, false);
+            transfer_octets(&e, piece->act, text.p, text.n);
+        transfer_end(&e, piece->act, false);
     }
     return e.rc;
 }
@@ -127,16 +127,16 @@ static void leave_pieces(struct downgrade *d)
     while (d->piece < list->n && piece_end(list, d->piece, d->o.body_size) == d->at) {
         const struct piece *piece = &list->p[d->piece++];
 
-        if (piece->act == PIECE_FIELD)
-            encode_fields(&d->encode, piece);
-        encode_end(&d->encode, piece->act, d->at == d->o.body_size);
+        if (piece->act == TRANSFER_DROP)
+            put_fields(&d->transfer, piece);
+        transfer_end(&d->transfer, piece->act, d->at == d->o.body_size);
     }
 }
 
 static void begin_again(struct downgrade *d)
 {
-    d->encode =
-        (struct encode){.out = &d->out, .keep_high = d->o.target == BARID_BODY_8BITMIME};
+    d->transfer =
+        (struct transfer){.out = &d->out, .keep_high = d->o.target == BARID_BODY_8BITMIME};
     d->at = d->given = 0;
     d->piece = d->out_at = 0;
     buf_clear(&d->out);
@@ -219,14 +219,14 @@ barid_slice downgrade_header(const struct downgrade *d)
 
 uint64_t downgrade_lost(const struct downgrade *d)
 {
-    return d->encode.lost;
+    return d->transfer.lost;
 }
 
 /* --- the second reading --- */
 
 static bool is_kept(const struct downgrade *d)
 {
-    return !d->changed || d->plan.body.p[d->piece].act == PIECE_KEEP;
+    return !d->changed || d->plan.body.p[d->piece].act == TRANSFER_KEEP;
 }
 
 /* Octets that stay as they are need no copy. */
@@ -245,19 +245,19 @@ static int give_kept(struct downgrade *d, size_t n, barid_slice *p_r)
 
 static int step(struct downgrade *d)
 {
-    enum piece_act act = d->plan.body.p[d->piece].act;
+    enum transfer_act act = d->plan.body.p[d->piece].act;
     uint64_t left = piece_end(&d->plan.body, d->piece, d->o.body_size) - d->at;
     barid_slice text = {NULL, (size_t)left};
     int rc = 1;
 
-    if (act != PIECE_FIELD)
+    if (act != TRANSFER_DROP)
         rc = source(d, left < SLICE ? (size_t)left : SLICE, &text);
     if (rc <= 0)
         return rc;
-    encode_octets(&d->encode, act, text.p, text.n);
+    transfer_octets(&d->transfer, act, text.p, text.n);
     d->at += text.n;
     leave_pieces(d);
-    return d->encode.rc < 0 ? d->encode.rc : 1;
+    return d->transfer.rc < 0 ? d->transfer.rc : 1;
 }
 
 int downgrade_body(struct downgrade *d, uint64_t offset, size_t n, barid_slice *p_r,

@@ -4,6 +4,7 @@
  * Not header.c: there a line ends in CRLF only, as the message's own header has it from SMTP. The header of a part in a BINARYMIME
  * body may have been written otherwise, and its receiver reads it all the same.
  */
+#include <stdio.h>
 #include <string.h>
 
 #include "base/mem.h"
@@ -11,8 +12,9 @@
 #include "message/downgrade_int.h"
 
 #define PIECES_FIRST 8
+#define FIELDS_SIZE  128 /* holds all that put_fields writes */
 
-int pieces_add(struct pieces *list, const barid_mem *mem, uint64_t from, enum piece_act act,
+int pieces_add(struct pieces *list, const barid_mem *mem, uint64_t from, enum transfer_act act,
                struct err *err)
 {
     if (list->n == DOWNGRADE_PIECES_MAX)
@@ -189,10 +191,10 @@ static enum part_encoding read_encoding(barid_slice value)
 static int take_encoding(struct part *part, const barid_mem *mem, barid_slice value,
                          uint64_t from, uint64_t to, struct err *err)
 {
-    int rc = pieces_add(part->list, mem, from, PIECE_MEND, err);
+    int rc = pieces_add(part->list, mem, from, TRANSFER_MEND, err);
 
     if (rc == 0)
-        rc = pieces_add(part->list, mem, to, PIECE_MEND, err);
+        rc = pieces_add(part->list, mem, to, TRANSFER_MEND, err);
     if (rc < 0)
         return rc;
     if (part->n_fields++ == 0) {
@@ -236,8 +238,8 @@ int part_read(struct part *part, const barid_mem *mem, barid_slice block, uint64
         part->content = PART_MESSAGE;
     part->insert = part->list->n;
     if (rc == 0)
-        rc = pieces_add(part->list, mem, end, PIECE_FIELD, err);
-    return rc == 0 ? pieces_add(part->list, mem, end, PIECE_MEND, err) : rc;
+        rc = pieces_add(part->list, mem, end, TRANSFER_DROP, err);
+    return rc == 0 ? pieces_add(part->list, mem, end, TRANSFER_MEND, err) : rc;
 }
 
 void part_label(const struct part *part, enum part_encoding encoding, bool is_high)
@@ -254,9 +256,35 @@ void part_label(const struct part *part, enum part_encoding encoding, bool is_hi
     for (size_t i = 0; i < part->n_fields; i++) {
         struct piece *field = &part->list->p[part->field + 2 * i];
 
-        field->act = PIECE_FIELD;
+        field->act = TRANSFER_DROP;
         field->encoding = i == 0 ? (uint8_t)encoding : PART_NO_ENCODING;
     }
     if (part->n_fields == 0)
         insert->encoding = (uint8_t)encoding;
+}
+
+void put_fields(struct transfer *t, const struct piece *piece)
+{
+    static const char *const words[] = {
+        [PART_7BIT] = "7bit",
+        [PART_8BIT] = "8bit",
+        [PART_QUOTED] = "quoted-printable",
+        [PART_BASE64] = "base64",
+    };
+    char text[FIELDS_SIZE];
+    int n = 0;
+
+    if (piece->add & PIECE_ADD_VERSION)
+        n += snprintf(text, sizeof(text), "MIME-Version: 1.0\r\n");
+    if (piece->add & PIECE_ADD_TYPE)
+        n += snprintf(text + n, sizeof(text) - (size_t)n,
+                      "Content-Type: text/plain; charset=unknown-8bit\r\n");
+    if (piece->encoding != PART_NO_ENCODING)
+        n += snprintf(text + n, sizeof(text) - (size_t)n, "Content-Transfer-Encoding: %s\r\n",
+                      words[piece->encoding]);
+    if (n == 0)
+        return;
+    transfer_octets(t, TRANSFER_KEEP, "\r\n", t->column > 0 ? 2 : 0);
+    transfer_octets(t, TRANSFER_KEEP, text, (size_t)n);
+    t->column = 0;
 }

@@ -3,8 +3,7 @@
  *
  *   downgrade_header.c   one header block: what its part is, and the places in it
  *   downgrade_plan.c     the structure of the body: where parts begin and end, what they hold
- *   downgrade_encode.c   octets of a piece to octets of the result
- *   downgrade.c          the two readings
+ *   downgrade.c          the two readings; transfer.c writes octets
  */
 #ifndef MESSAGE_DOWNGRADE_INT_H
 #define MESSAGE_DOWNGRADE_INT_H
@@ -12,16 +11,7 @@
 #include "base/buf.h"
 #include "message/downgrade.h"
 #include "message/mime.h"
-
-/* What is done with the octets from one place to the next. */
-enum piece_act {
-    PIECE_KEEP,        /* it fits */
-    PIECE_MEND,        /* structure: see downgrade.h */
-    PIECE_MEND_QUOTED, /* quoted-printable with octets in it that do not belong there */
-    PIECE_QUOTED,
-    PIECE_BASE64,
-    PIECE_FIELD /* the octets are left out, what piece.encoding and piece.add say is written */
-};
+#include "message/transfer.h"
 
 enum part_encoding {
     PART_NO_ENCODING,
@@ -38,7 +28,8 @@ enum part_encoding {
 
 struct piece {
     uint64_t from;
-    uint8_t act, encoding, add;
+    uint8_t act; /* TRANSFER_DROP: what encoding and add say is written instead */
+    uint8_t encoding, add;
 };
 
 struct pieces {
@@ -47,7 +38,7 @@ struct pieces {
 };
 
 /* 0, BARID_ENOMEM, or BARID_ELIMIT (DOWNGRADE_PIECES_MAX) with *err. */
-int pieces_add(struct pieces *list, const barid_mem *mem, uint64_t from, enum piece_act act,
+int pieces_add(struct pieces *list, const barid_mem *mem, uint64_t from, enum transfer_act act,
                struct err *err);
 
 enum part_content { PART_TEXT, PART_OTHER, PART_MULTIPART, PART_MESSAGE };
@@ -115,27 +106,7 @@ int plan_header(struct plan *p, barid_slice block, struct err *err);
 int plan_body(struct plan *p, const char *octets, size_t n, struct err *err);
 int plan_end(struct plan *p, struct err *err);
 
-#define ENCODE_BASE64_OCTETS 57  /* make a line of 76 (RFC 2045 6.8) */
-#define ENCODE_FIELDS_SIZE   128 /* at least what encode_fields writes */
-
-struct encode {
-    struct buf *out;
-    bool keep_high;
-    size_t column;
-    char first;    /* octet of this line, where column is not 0 */
-    bool after_cr; /* a CR that is not written yet */
-    char
-        space; /* white space that is not written yet, as the line may end behind it; 0 = none */
-    size_t since_equal; /* octets behind the last "=" of quoted-printable that is kept */
-    char line[ENCODE_BASE64_OCTETS];
-    size_t n_line;
-    uint64_t lost;
-    int rc; /* the first failure of out, 0 so far */
-};
-
-void encode_octets(struct encode *e, enum piece_act act, const char *p, size_t n);
-/* The piece ends; is_last: so does the message. */
-void encode_end(struct encode *e, enum piece_act act, bool is_last);
-void encode_fields(struct encode *e, const struct piece *piece);
+/* Writes the fields that piece asks for. */
+void put_fields(struct transfer *t, const struct piece *piece);
 
 #endif

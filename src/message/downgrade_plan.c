@@ -31,7 +31,7 @@ void plan_deinit(struct plan *p)
     buf_deinit(&p->header);
 }
 
-static int add_piece(struct plan *p, uint64_t from, enum piece_act act, struct err *err)
+static int add_piece(struct plan *p, uint64_t from, enum transfer_act act, struct err *err)
 {
     return pieces_add(&p->body, p->mem, from, act, err);
 }
@@ -53,31 +53,31 @@ static bool is_identity(enum part_encoding label)
 }
 
 /* A leaf with these octets, which do not fit. */
-static enum piece_act choose(const struct part *part, const struct body_scan *has)
+static enum transfer_act choose(const struct part *part, const struct body_scan *has)
 {
     if (part->encoding == PART_QUOTED)
-        return PIECE_MEND_QUOTED;
+        return TRANSFER_MEND_QUOTED;
     if (!is_identity(part->encoding))
-        return PIECE_MEND;
+        return TRANSFER_MEND;
     /* A line break of quoted-printable is a CRLF; and three octets for one are dearer than four for three. */
     if (part->content == PART_OTHER || part->content == PART_MULTIPART || has->bare > 0 ||
         has->after_cr || (has->high + has->nuls) * 4 > has->octets)
-        return PIECE_BASE64;
-    return PIECE_QUOTED;
+        return TRANSFER_BASE64;
+    return TRANSFER_QUOTED;
 }
 
 static void end_leaf(struct plan *p, const struct body_scan *end)
 {
     struct body_scan has = body_scan_since(end, &p->start);
     enum barid_body_type type = body_scan_type(&has);
-    enum piece_act act = PIECE_KEEP;
+    enum transfer_act act = TRANSFER_KEEP;
 
     if (downgrade_needed(type, p->target))
         act = choose(&p->part, &has);
     p->body.p[p->leaf].act = (uint8_t)act;
-    if (act == PIECE_QUOTED || act == PIECE_BASE64)
-        part_label(&p->part, act == PIECE_QUOTED ? PART_QUOTED : PART_BASE64, has.high > 0);
-    else if (act == PIECE_KEEP && is_over(p, p->part.encoding))
+    if (act == TRANSFER_QUOTED || act == TRANSFER_BASE64)
+        part_label(&p->part, act == TRANSFER_QUOTED ? PART_QUOTED : PART_BASE64, has.high > 0);
+    else if (act == TRANSFER_KEEP && is_over(p, p->part.encoding))
         part_label(&p->part, fitting_label(p, type), false);
 }
 
@@ -127,7 +127,7 @@ static int start_body(struct plan *p, struct err *err)
     p->state = PLAN_LEAF;
     p->start = p->end = p->line_end = p->scan;
     p->leaf = p->body.n;
-    return add_piece(p, p->scan.octets, PIECE_KEEP, err);
+    return add_piece(p, p->scan.octets, TRANSFER_KEEP, err);
 }
 
 int plan_header(struct plan *p, barid_slice block, struct err *err)
@@ -136,11 +136,11 @@ int plan_header(struct plan *p, barid_slice block, struct err *err)
 
     p->part.list = &p->head;
     p->part.is_message = true;
-    rc = pieces_add(&p->head, p->mem, 0, PIECE_MEND, err);
+    rc = pieces_add(&p->head, p->mem, 0, TRANSFER_MEND, err);
     if (rc == 0)
         rc = part_read(&p->part, p->mem, block, 0, false, err);
     if (rc == 0)
-        rc = add_piece(p, 0, PIECE_MEND, err);
+        rc = add_piece(p, 0, TRANSFER_MEND, err);
     return rc == 0 ? start_body(p, err) : rc;
 }
 
@@ -188,7 +188,7 @@ static int take_delimiter(struct plan *p, struct err *err)
     p->n_levels = kind == 1 ? i + 1 : i;
     if (p->state == PLAN_LEAF) {
         end_leaf(p, &p->end);
-        rc = add_piece(p, p->end.octets, PIECE_MEND, err);
+        rc = add_piece(p, p->end.octets, TRANSFER_MEND, err);
     }
     p->state = PLAN_BETWEEN;
     if (kind == 1)

@@ -4,7 +4,6 @@
 
 #include "message/report.h"
 
-#define REPORT_QUOTED_LINE_MAX 76 /* RFC 2045 6.7 (5) */
 /* Octets of ASCII on one line: with the field's name below 998 (RFC 5322 2.1.1); longer is cut. */
 #define REPORT_SUBJECT_MAX 900
 /* Octets of ORCPT and ENVID that are looked at: a command line holds no more. Longer is left out. */

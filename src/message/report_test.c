@@ -14,6 +14,7 @@
 #include "base/testing.h"
 #include "message/message_testing.h"
 #include "message/report_int.h"
+#include "message/transfer.h"
 
 #define RECEIVED_US INT64_C(1795173699000000) /* Fri, 20 Nov 2026 11:21:39 +0000 */
 #define NOW_US      (RECEIVED_US + INT64_C(300000000))
@@ -402,7 +403,7 @@ static void test_long_texts(void **state)
         column = f.t.before.p[i] == '\n' || f.t.before.p[i] == '\r' ? 0 : column + 1;
         longest = column > longest ? column : longest;
     }
-    assert_int_equal(longest, REPORT_QUOTED_LINE_MAX);
+    assert_int_equal(longest, TRANSFER_LINE_MAX);
     f.m.params.envid = slice_of(text, REPORT_XTEXT_MAX + 1);
     written(&f);
     assert_false(has(&f.t.before, "Original-Envelope-Id"));

@@ -103,7 +103,7 @@ static void test_send(void **state)
                        "  rcpt:send()\n"
                        "  rcpt:send('A.example', '[b.example]:25')\n"
                        "  rcpt:send{ 'c.example:26', pinned = true }\n"
-                       "  mail:send{}\n"
+                       "  mail:send()\n"
                        "  mail:send('[192.0.2.1]')\n"
                        "  mail:exclude('send')\n"
                        "  mail:exclude('send', 'B.example', 'c.example')\n"
