@@ -21,9 +21,8 @@
  *   base64, quoted-printable, any other encoding   kept; octets that do not belong there are mended: =XX, or as below
  *   no MIME-Version         added, in embedded messages where they are a multipart or encoded; and no Content-Type where octets
  *                           above 127 are encoded: text/plain; charset=unknown-8bit (RFC 1428)
- *   preamble, epilogue, headers of parts and of embedded messages: an octet above 127 that does not fit, and NUL, becomes "?" ("*" behind a "-" at
- *                           the start of a line), a bare
- *                           LF a CRLF, a bare CR a space, a line over 998 octets is folded
+ *   preamble, epilogue, headers of parts and of embedded messages: an octet above 127 that does not fit, and NUL, becomes "?" (or
+ *                           "*" on a line with "-" in front), a bare LF a CRLF, a bare CR a space; a line over 998 octets is folded
  *   the message's own header: octets above 127 stay: only SMTPUTF8 allows them, and no label tells what they mean
  *
  * Lines end in LF with or without CR, as the parsers of the receivers read them; a delimiter is a line of its own.
