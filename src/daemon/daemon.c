@@ -15,6 +15,7 @@
 #include "daemon/queue_policy.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -28,6 +29,7 @@
 #include "base/slice.h"
 #include "daemon/exit.h"
 #include "daemon/notify.h"
+#include "daemon/outgoing.h"
 #include "daemon/seeded.h"
 #include "delivery/archive_open.h"
 #include "delivery/maildir_open.h"
@@ -280,6 +282,8 @@ static int become_and_open(struct daemon *d)
     if (identity_find(&id, c->user, c->group, &err) < 0)
         return fail(EX_NOUSER, "%s: %s", c->file, err.text);
     code = bind_all(d);
+    if (code == EX_OK && outgoing_new(&d->outgoing, d, &err) < 0)
+        code = fail(EX_OSERR, "%s", err.text);
     if (code == EX_OK && privileges_drop(&id, &err) < 0)
         code = fail(EX_NOPERM, "%s", err.text);
     if (code == EX_OK)
@@ -292,16 +296,38 @@ static int become_and_open(struct daemon *d)
     return code;
 }
 
-static struct queue_retry retry_of(const struct config *c)
+struct queue_retry daemon_retry(const struct config *c)
 {
-    return (struct queue_retry){.first_s = c->retry.first_s, .max_s = c->retry.max_s, .tries = c->retry.tries};
+    return (struct queue_retry){.first_s = c->retry.first_s, .max_s = c->retry.max_s, .tries = c->retry.tries, .notice = c->retry.notice};
+}
+
+/* Of the version that is current when it is asked. */
+static bool is_local(void *user, barid_slice domain)
+{
+    const struct config *c = ((const struct daemon *)user)->version->config;
+
+    for (size_t i = 0; i < c->n_domains; i++)
+        if (slice_eq_nocase(domain, slice_str(c->domains[i])))
+            return true;
+    return false;
+}
+
+static int add_relay(struct daemon *d, struct err *err)
+{
+    int rc = outgoing_open(d->outgoing, d->version, &d->transports[d->n_transports], err);
+
+    d->n_transports += rc == 0;
+    return rc;
 }
 
 static int make_queue(struct daemon *d)
 {
     const struct config *c = d->version->config;
+    char inflight[PATH_MAX];
     struct queue_options o = {.loop = d->loop, .pool = d->deliveries, .spool = d->spool, .transports = d->transports,
-                              .retry = retry_of(c), .rng = d->rng, .log = d->log};
+                              .retry = daemon_retry(c), .routing = d->version->routing, .hostname = c->hostname,
+                              .is_local = is_local, .site = d, .subaddress = c->subaddress, .inflight = inflight,
+                              .rng = d->rng, .log = d->log};
     const struct maildir_options maildir = {.root = c->maildir_root, .hostname = slice_str(c->hostname), .log = d->log};
     const struct archive_options archive = {.root = c->archive_root, .log = d->log};
     struct err err = {0};
@@ -316,7 +342,10 @@ static int make_queue(struct daemon *d)
             return fail(EX_CANTCREAT, "%s", err.text);
         d->n_transports++;
     }
+    if (add_relay(d, &err) < 0)
+        return fail(EX_CONFIG, "%s: %s", c->file, err.text);
     o.n_transports = d->n_transports;
+    snprintf(inflight, sizeof(inflight), "%s/inflight", c->spool_dir);
     if (queue_policy_new(&o.policy, d, d->version, &err) < 0)
         return fail(EX_CONFIG, "%s", err.text);
     int rc = queue_new(&d->queue, &o, &err);
@@ -524,6 +553,7 @@ static void clean_up(struct daemon *d)
     queue_del(&d->queue);
     for (size_t i = 0; i < d->n_transports; i++)
         d->transports[i]->close(d->transports[i]);
+    outgoing_del(&d->outgoing);
     if (d->spool != NULL)
         d->spool->ops->close(d->spool);
     sockets_close(&d->sockets);

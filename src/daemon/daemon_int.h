@@ -43,6 +43,7 @@ struct daemon {
     struct admission *admission;
     struct shared *shared;
     struct queue *queue;
+    struct outgoing *outgoing; /* what the relay among the transports needs */
     struct transport *transports[4];
     size_t n_transports;
     struct control *control;
@@ -73,6 +74,7 @@ int signals_watch(struct daemon *d, struct err *err); /* on the main loop */
 /* status.c */
 json_t *daemon_status(void *user);
 /* daemon.c */
+struct queue_retry daemon_retry(const struct config *c);
 void daemon_stop(struct daemon *d, const char *why);
 /* Whatever a policy would complain about when it is loaded. 0 or an exit code; one line in *err. */
 int daemon_try_policy(struct loop *loop, struct pool *pool, struct shared *shared, const struct generation *v, struct err *err);

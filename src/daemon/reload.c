@@ -14,6 +14,7 @@
 #include "base/slice.h"
 #include "daemon/exit.h"
 #include "daemon/notify.h"
+#include "daemon/outgoing.h"
 #include "daemon/queue_policy.h"
 
 struct first_line {
@@ -67,6 +68,7 @@ static void warn_needs_restart(const struct daemon *d, const struct config *new)
         {"workers", old->workers != new->workers},
         {"pool_threads", old->pool_threads != new->pool_threads},
         {"sandbox", old->sandbox != new->sandbox},
+        {"relay.idle_timeout", old->relay.idle_s != new->relay.idle_s},
     };
 
     for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++)
@@ -191,13 +193,16 @@ static void give_queue_its_policy(struct daemon *d)
 static void finish(struct daemon *d)
 {
     const struct config *c = d->round.v->config;
-    struct queue_retry retry = {.first_s = c->retry.first_s, .max_s = c->retry.max_s, .tries = c->retry.tries};
+    struct queue_retry retry = daemon_retry(c);
     struct err err = {0};
 
     merge_sockets(d, &d->round.added);
     if (log_sink_configure(d->sink, c->log_file, c->log_format == LOG_FORMAT_JSON, (enum log_level)c->log_level, &err) < 0)
         log_record(d->log, LOG_LEVEL_ERROR, "reload", "log file", LOG_CSTR("error", err.text));
     queue_set_retry(d->queue, &retry);
+    queue_set_routing(d->queue, &d->round.v->routing, c->hostname);
+    if (outgoing_use(d->outgoing, d->round.v, &err) < 0)
+        log_record(d->log, LOG_LEVEL_ERROR, "reload", "mail to other servers is sent as before", LOG_CSTR("error", err.text));
     give_queue_its_policy(d);
     generation_unref(&d->version);
     d->version = d->round.v;

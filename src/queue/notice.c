@@ -121,7 +121,7 @@ static void describe(struct notice *n)
     n->report = (struct report){.mail = &w->mail,
                                 .action = n->action,
                                 .rcpts = n->rcpts,
-                                .hostname = slice_str(w->queue->o.hostname),
+                                .hostname = slice_str(n->hostname),
                                 .now_us = queue_now_us(w->queue),
                                 .random = rng_u64(w->queue->o.rng)};
     describe_rcpts(n);
@@ -261,7 +261,14 @@ static void on_answer(struct ask *a)
 
 void notice_start(struct notice *n, void (*done)(struct notice *n))
 {
+    const struct work *w = n->settling->work;
+
     n->done = done;
+    n->hostname = arena_strdup(&n->arena, slice_str(w->queue->o.hostname)); /* a reload may come before it is written */
+    if (n->hostname == NULL) {
+        not_stored(n, BARID_ENOMEM);
+        return;
+    }
     describe(n);
     n->ask.call.event = event_of(n);
     n->ask.call.report = &n->asked;

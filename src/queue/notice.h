@@ -33,6 +33,7 @@ struct notice {
     unsigned left; /* of the two that end a store: the job and the commit */
     int store_rc;  /* 0: committed follows */
     int commit_rc;
+    char *hostname; /* in arena */
     bool is_local;  /* the report's recipient is one of ours */
     uint32_t group; /* of the next hop that it goes to */
     uint64_t id;    /* of the report */
