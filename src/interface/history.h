@@ -24,14 +24,22 @@ enum history_kind {
     HISTORY_ERASED,      /* for good, by an operator */
     HISTORY_GONE         /* nothing is left to do: the last line about this id */
 };
-const char *history_kind_name(enum history_kind kind); /* "spooled", ... (src/history) */
+#define HISTORY_KINDS 14 /* with none of them, 0 */
+/* "spooled", ...; "?" for what is none. */
+static inline const char *history_kind_name(enum history_kind kind)
+{
+    static const char *const names[HISTORY_KINDS] = {"?", "spooled", "routed", "delivered", "deferred", "failed", "reported", "held",
+                                                     "released", "removed", "recovered", "quarantined", "erased", "gone"};
+
+    return (unsigned)kind < HISTORY_KINDS ? names[kind] : names[0];
+}
 
 #define HISTORY_TEXT_MAX 65536 /* of one field: longer is cut */
 
 struct history_entry {
     enum history_kind kind;
     uint64_t id;
-    int64_t time_us;
+    int64_t time_us;     /* 0 = now */
     barid_slice sender;  /* address; SPOOLED */
     barid_slice rcpts;   /* addresses, separated by spaces */
     barid_slice hop;     /* next hop, or the file that was written */
@@ -48,9 +56,27 @@ struct history_entry {
 struct history {
     const struct history_ops *ops;
 };
+struct history_feed; /* one who listens to all that is noted from now on */
+
 struct history_ops {
     void (*note)(struct history *h, const struct history_entry *e);
+
+    /* The rest is for those who look on (src/control, the command line); a history that only takes notes leaves it NULL. */
+
+    /* All that is kept about one mail, in order, also what was noted a moment ago. each: false = enough; its slices live until it
+     * returns. Reads files: pool thread or command line. 0, BARID_ENOMEM, BARID_EIO. */
+    int (*read)(struct history *h, uint64_t id, bool (*each)(void *user, const struct history_entry *e), void *user);
+    /* wake: from a thread of the history, when there is something again after feed_next answered 0; it must not block and not call back:
+     * post to your loop. BARID_ENOMEM; BARID_ELIMIT: HISTORY_FEEDS_MAX listen already. */
+    int (*feed_open)(struct history *h, void (*wake)(void *user), void *user, struct history_feed **feed_r);
+    /* 1 = *entry_r is the next one, its slices live until the next call; 0 = none now; BARID_ELIMIT: it was too slow, what follows would
+     * not be all: close it. */
+    int (*feed_next)(struct history_feed *f, struct history_entry *entry_r);
+    void (*feed_close)(struct history_feed **f); /* wake is not called any more; accepts NULL */
 };
+
+#define HISTORY_FEEDS_MAX 8         /* each costs its queue, and a copy of every entry */
+#define HISTORY_FEED_MAX  (1u << 20) /* octets that wait for one that does not listen: seconds of a busy server */
 
 /* NULL is a history that nobody keeps. */
 static inline void history_note(struct history *h, const struct history_entry *e)
