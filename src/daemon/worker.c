@@ -144,7 +144,7 @@ static void adopt(struct worker *w, struct worker_version *wv)
 static int server_make(struct worker *w, struct generation *v, struct err *err)
 {
     const struct worker_services *s = &w->services;
-    struct server_options options = {.loop = w->loop, .pool = s->pool, .spool = s->spool, .admission = s->admission,
+    struct server_options options = {.loop = w->loop, .pool = s->pool, .spool = s->spool, .history = s->history, .admission = s->admission,
                                      .clock = s->clock, .rng = s->rng, .log = s->log, .auth_seed = s->auth_seed};
     struct worker_version *wv;
     struct server_version sv;

@@ -20,6 +20,7 @@ struct worker;
 struct worker_services {
     struct pool *pool;
     struct spool *spool;
+    struct history *history; /* NULL = nobody keeps one */
     struct admission *admission;
     struct shared *shared;
     const struct clock *clock;

@@ -19,6 +19,8 @@ static void on_committed(void *user, int err) /* any thread */
 {
     struct transaction *tx = user;
     tx->commit_err = err;
+    if (err == 0) /* here and not on the loop: the queue may have it in hand before that turns */
+        transaction_tell_history(tx);
     loop_post(tx->c->server->o.loop, &tx->committed);
 }
 

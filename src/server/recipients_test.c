@@ -15,6 +15,67 @@
 #include "base/slice.h"
 #include "server/server_testing.h"
 
+/* --- what history hears --- */
+
+static struct {
+    struct history history;
+    char text[1024]; /* "spooled <sender> rcpts; held reason; " */
+    size_t traces;
+} heard;
+
+static void hear(struct history *h, const struct history_entry *e)
+{
+    size_t used = strlen(heard.text), at = 0;
+    struct explain_entry entry;
+    int64_t clock = 0;
+    (void)h;
+    if (e->kind == HISTORY_SPOOLED)
+        snprintf(heard.text + used, sizeof heard.text - used, "spooled <%.*s> %.*s; ", (int)e->sender.n,
+                 e->sender.p, (int)e->rcpts.n, e->rcpts.p);
+    else
+        snprintf(heard.text + used, sizeof heard.text - used, "%s %.*s; ",
+                 history_kind_name(e->kind), (int)e->text.n, e->text.p);
+    while (e->kind == HISTORY_SPOOLED && explain_next(e->text, &at, &clock, &entry) == 1)
+        heard.traces += slice_eq(entry.handler, BARID_S("script"));
+}
+
+/* Stored mail is told with its recipients and its trace, and whether it waits; what was not stored
+ * is not. */
+static void test_history(void **state)
+{
+    static const struct history_ops ops = {.note = hear};
+    struct fixture *f = prepare();
+    struct client c;
+    (void)state;
+    memset(&heard, 0, sizeof heard);
+    heard.history.ops = &ops;
+    f->history = &heard.history;
+    f->script.lose_rcpt = "lost@example.com";
+    f->script.verdict[BARID_EVENT_MESSAGE] =
+        (barid_verdict){.kind = BARID_HOLD, .text = BARID_S("not now")};
+    start(f);
+    greet(&c, f);
+    envelope(&c, "one@example.com");
+    exchange(&c, "RCPT TO:<two@example.com>", "250 ");
+    message(&c, "250 ");
+    quit(&c);
+    stop(f);
+    assert_string_equal(heard.text,
+                        "spooled <a@sender.example> one@example.com two@example.com; held not now; ");
+    assert_int_equal(heard.traces, 1);
+    f = prepare();
+    f->history = &heard.history;
+    f->script.lose_rcpt = "lost@example.com";
+    heard.text[0] = '\0';
+    start(f);
+    greet(&c, f);
+    envelope(&c, "lost@example.com");
+    message(&c, "250 ");
+    quit(&c);
+    stop(f);
+    assert_string_equal(heard.text, "");
+}
+
 static void one_alias(struct fixture *f, struct config_alias *alias)
 {
     f->config->aliases = alias;
@@ -208,6 +269,7 @@ static void test_many_aliased(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_history),
         cmocka_unit_test(test_lmtp_mixed),
         cmocka_unit_test(test_smtp_mixed),
         cmocka_unit_test(test_smtp_discarded_and_refused),

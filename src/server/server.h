@@ -6,6 +6,7 @@
 #ifndef SERVER_SERVER_H
 #define SERVER_SERVER_H
 
+#include "interface/history.h"
 #include "interface/policy.h"
 #include "interface/spool.h"
 #include "io/loop.h"
@@ -35,6 +36,7 @@ struct server_options {
     struct loop *loop;
     struct pool *pool;
     struct spool *spool;
+    struct history *history;     /* what was stored is told it; NULL = nobody */
     struct admission *admission; /* shared by all workers */
     const struct clock *clock;
     const struct rng *rng;

@@ -265,6 +265,7 @@ void start(struct fixture *f)
     struct server_options o = {.loop = f->loop,
                                .pool = f->pool,
                                .spool = &f->gate.spool,
+                               .history = f->history,
                                .admission = f->admission,
                                .clock = loop_clock(f->loop),
                                .rng = &rng_system,

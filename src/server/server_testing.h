@@ -57,6 +57,7 @@ struct fixture {
     struct config_listen listen;
     struct policy *policy;
     struct users *users;
+    struct history *history; /* NULL unless a test has one */
     struct server *server;
     const struct routing *routing;
     struct script script;

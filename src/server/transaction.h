@@ -68,6 +68,8 @@ int transaction_keep_refused(struct transaction *tx);
 /* Put mail and body on stable storage: message/record into the spool. committed (posted to the
  * loop) follows when 0 is returned. */
 int transaction_commit(struct transaction *tx);
+/* It is stored. Any thread, while the session waits for the commit. */
+void transaction_tell_history(const struct transaction *tx);
 
 bool verdict_refuses(const barid_verdict *v); /* reject, tempfail, disconnect */
 
