@@ -23,6 +23,7 @@
 #include "base/list.h"
 #include "base/mem.h"
 #include "base/slice.h"
+#include "control/events.h"
 #include "control/request.h"
 #include "io/timer.h"
 #include "io/watch.h"
@@ -38,6 +39,7 @@ struct control {
     struct watch *watch;
     struct timer *timer;
     struct list busy;
+    struct events *events;
     bool is_tcp;
     bool running; /* inside MHD_run: it must not be entered again */
 };
@@ -142,11 +144,22 @@ static void free_text(void *p)
     free(p);
 }
 
+static enum MHD_Result queue_response(struct job *j, struct MHD_Response *response, const char *type)
+{
+    enum MHD_Result rc;
+
+    MHD_add_response_header(response, "Content-Type", type);
+    MHD_add_response_header(response, "Cache-Control", "no-store");
+    MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
+    rc = MHD_queue_response(j->connection, j->r.status, response);
+    MHD_destroy_response(response);
+    return rc;
+}
+
 static enum MHD_Result respond(struct job *j)
 {
     char *text = j->r.body != NULL ? json_dumps(j->r.body, JSON_COMPACT) : NULL;
     struct MHD_Response *response;
-    enum MHD_Result rc;
 
     if (text == NULL) { /* out of memory: a fixed answer needs none of ours */
         static char sorry[] = "{\"error\":{\"code\":\"no_memory\",\"text\":\"out of memory\"}}";
@@ -158,14 +171,23 @@ static enum MHD_Result respond(struct job *j)
         if (response == NULL)
             free(text);
     }
-    if (response == NULL)
-        return MHD_NO;
-    MHD_add_response_header(response, "Content-Type", "application/json");
-    MHD_add_response_header(response, "Cache-Control", "no-store");
-    MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
-    rc = MHD_queue_response(j->connection, j->r.status, response);
-    MHD_destroy_response(response);
-    return rc;
+    return response != NULL ? queue_response(j, response, "application/json") : MHD_NO;
+}
+
+static enum MHD_Result respond_for_ever(struct control *c, struct job *j)
+{
+    struct MHD_Response *response;
+    int rc = events_listen(c->events, j->connection, &response);
+
+    if (rc == 0)
+        return queue_response(j, response, "application/x-ndjson");
+    if (rc == BARID_EUNSUPPORTED)
+        request_error(&j->r, 503, "no_history", "this daemon keeps no history: there are no events");
+    else if (rc == BARID_ELIMIT)
+        request_error(&j->r, 503, "busy", "%d clients listen already", HISTORY_FEEDS_MAX);
+    else
+        request_error(&j->r, 503, "no_memory", "out of memory: try again");
+    return respond(j);
 }
 
 static void pool_run(struct pool_job *pool) /* pool thread */
@@ -192,7 +214,9 @@ static void pool_done(struct pool_job *pool)
 
 static enum MHD_Result start(struct control *c, struct job *j)
 {
-    if (!j->r.route->on_pool) {
+    if (j->r.route->place == ON_STREAM)
+        return respond_for_ever(c, j);
+    if (j->r.route->place == ON_LOOP) {
         j->r.route->run(&j->r);
         return respond(j);
     }
@@ -325,6 +349,7 @@ int control_new(struct control **c_r, const struct control_options *o, int fd, s
     *c_r = NULL;
     c->o = *o;
     list_init(&c->busy);
+    c->events = events_new(o->loop, o->history, on_ready, c);
     rc = check_address(c, fd, err);
     if (rc < 0)
         close(fd);
@@ -351,6 +376,7 @@ void control_del(struct control **c_p)
     timer_del(&c->timer);
     /* libmicrohttpd must not be stopped with suspended connections. */
     c->running = true;
+    events_end(c->events);
     LIST_EACH_SAFE(it, next, &c->busy) {
         struct job *j = LIST_ENTRY(it, struct job, node);
 
@@ -359,5 +385,6 @@ void control_del(struct control **c_p)
     }
     if (c->mhd != NULL)
         MHD_stop_daemon(c->mhd);
+    events_del(&c->events);
     mem_free(NULL, c);
 }

@@ -5,6 +5,7 @@
 #ifndef CONTROL_CONTROL_H
 #define CONTROL_CONTROL_H
 
+#include "interface/history.h"
 #include "interface/spool.h"
 #include "io/loop.h"
 #include "io/pool.h"
@@ -25,6 +26,7 @@ struct control_options {
     struct loop *loop;
     struct pool *pool;   /* reads of the spool may block: they run there */
     struct spool *spool;
+    struct history *history; /* NULL = none: no events, and traces of what is in the spool only */
     const struct control_ops *ops;
     void *user;
     const struct log *log;
@@ -32,7 +34,7 @@ struct control_options {
 /* fd: bound and listening; owned from now on, also on error. 0; BARID_EINVALID (a TCP address that is not loopback: whoever
  * reaches this socket owns the server); BARID_EIO. */
 int control_new(struct control **c_r, const struct control_options *o, int fd, struct err *err);
-/* Requests whose answer is being made are dropped. Accepts NULL. */
+/* Before the history goes. Requests whose answer is being made are dropped. Accepts NULL. */
 void control_del(struct control **c);
 
 #endif

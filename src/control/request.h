@@ -1,8 +1,8 @@
 /*
  * control/request.h: one request as routes see it, without the HTTP library.
  *
- * A route runs on the loop, or on a pool thread where it reads the spool (route.on_pool): then it may touch only the request,
- * whose options are its own, and the spool.
+ * A route runs on the loop, or on a pool thread where it reads the spool (ON_POOL): then it may touch only the request, whose options
+ * are its own, the spool and the history. Or it has no end (ON_STREAM, control/events.h).
  */
 #ifndef CONTROL_REQUEST_H
 #define CONTROL_REQUEST_H
@@ -39,8 +39,8 @@ void request_error(struct request *r, unsigned status, const char *code, const c
 struct route {
     const char *method;
     const char *pattern;  /* "/v1/queue/{id}": {id} stands for one path segment */
-    void (*run)(struct request *r);
-    bool on_pool;
+    void (*run)(struct request *r); /* NULL: ON_STREAM */
+    enum { ON_LOOP, ON_POOL, ON_STREAM } place;
     const char *arguments; /* names, separated by spaces: others are refused */
     const char *doc;
 };

@@ -1,4 +1,4 @@
-/* control/routes.c: the route table and what each route does. */
+/* control/routes.c: the route table, and what the routes of the daemon itself do. */
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -7,8 +7,7 @@
 #include "base/slice.h"
 #include "control/json_text.h"
 #include "control/queue_view.h"
-#include "control/request.h"
-#include "message/mail.h"
+#include "control/routes_queue.h"
 
 barid_slice request_argument(const struct request *r, const char *name)
 {
@@ -87,87 +86,26 @@ static void run_routes(struct request *r)
     json_object_set_new(r->body, "routes", list);
 }
 
-static void run_count(struct request *r)
-{
-    r->body = queue_view_count(r->control->spool);
-}
-
-/* Each reads one argument into f; false = it was refused. */
-static bool filter_state(struct request *r, struct queue_filter *f)
-{
-    barid_slice s = request_argument(r, "state");
-
-    if (s.n > 0 && (f->state = queue_state_by_name(s)) < 0) {
-        request_error(r, 400, "bad_argument", "state must be active, held, removed or quarantined");
-        return false;
-    }
-    return true;
-}
-
-static bool filter_number(struct request *r, const char *name, uint64_t max, uint64_t *value_r)
-{
-    barid_slice s = request_argument(r, name);
-
-    if (s.n > 0 && slice_u64(s, max, value_r) < 0) {
-        request_error(r, 400, "bad_argument", "%s must be a number up to %llu", name, (unsigned long long)max);
-        return false;
-    }
-    return true;
-}
-
-static bool filter_after(struct request *r, struct queue_filter *f)
-{
-    barid_slice s = request_argument(r, "after");
-
-    if (s.n > 0 && mail_id_parse(s, &f->after) < 0) {
-        request_error(r, 400, "bad_argument", "after must be a queue id");
-        return false;
-    }
-    return true;
-}
-
-static void run_list(struct request *r)
-{
-    struct queue_filter f;
-    uint64_t older_s = UINT64_MAX, limit = 0;
-
-    queue_filter_init(&f);
-    f.sender = request_argument(r, "sender");
-    f.recipient = request_argument(r, "recipient");
-    if (!filter_state(r, &f) || !filter_after(r, &f) || !filter_number(r, "limit", QUEUE_VIEW_LIMIT_MAX, &limit) ||
-        !filter_number(r, "older", UINT32_MAX, &older_s))
-        return;
-    f.limit = (size_t)limit;
-    if (older_s != UINT64_MAX)
-        f.before_us = clock_wall_us(loop_clock(r->control->loop)) - (int64_t)older_s * 1000000;
-    r->body = queue_view_list(r->control->spool, &f);
-}
-
-static void run_show(struct request *r)
-{
-    uint64_t id;
-    int rc;
-
-    if (mail_id_parse(slice_str(r->id), &id) < 0) {
-        request_error(r, 400, "bad_id", "\"%s\" is not a queue id", r->id);
-        return;
-    }
-    rc = queue_view_message(r->control->spool, id, &r->body);
-    if (rc == BARID_ENOTFOUND)
-        request_error(r, 404, "no_such_message", "there is no message %s in the spool", r->id);
-    else if (rc < 0)
-        request_error(r, 500, "unreadable", "message %s: %s", r->id, barid_strerror(rc));
-}
-
 static const struct route table[] = {
-    {"GET", "/v1/status", run_status, false, "", "state of the daemon: listeners, workers, policy events, spool"},
-    {"GET", "/v1/queue", run_list, true, "state sender recipient older after limit",
-     "messages in the spool, by id; older is in seconds; go on with after=<next> until next is null"},
-    {"GET", "/v1/queue/count", run_count, false, "", "how many messages there are, by state, and the spool's size"},
-    {"GET", "/v1/queue/{id}", run_show, true, "", "everything known about one message"},
-    {"POST", "/v1/reload", run_reload, false, "", "load the configuration again, as SIGHUP does"},
-    {"POST", "/v1/stop", run_stop, false, "", "stop gracefully, as SIGTERM does"},
-    {"GET", "/v1/routes", run_routes, false, "", "this table"},
+    {"GET", "/v1/status", run_status, ON_LOOP, "", "state of the daemon: listeners, workers, policy events, spool"},
+    {"GET", "/v1/queue", route_list, ON_POOL, FILTER_ARGUMENTS,
+     "messages in the spool, by id; addresses and next hops may be globs, ages are in seconds; go on with after=<next> until next is "
+     "null"},
+    {"GET", "/v1/queue/count", route_count, ON_LOOP, "", "how many messages there are, by state, and the spool's size"},
+    {"GET", "/v1/queue/events", NULL, ON_STREAM, "",
+     "what becomes of mail from now on, one JSON object a line, until one side ends it; a client that does not read is cut off"},
+    {"POST", "/v1/queue/hold", route_hold, ON_POOL, CHANGE_ARGUMENTS, "no new attempts: id=ID,ID,..., or filters, or all=1"},
+    {"POST", "/v1/queue/release", route_release, ON_POOL, CHANGE_ARGUMENTS, "what is held or quarantined goes on"},
+    {"POST", "/v1/queue/retry", route_retry, ON_POOL, CHANGE_ARGUMENTS " held interval",
+     "the next attempt is now; held=1: what is held and nothing else; interval=S,S,...: seconds to the next ones, before the schedule"},
+    {"POST", "/v1/queue/remove", route_remove, ON_POOL, CHANGE_ARGUMENTS, "held mail out of sight; it can be recovered"},
+    {"POST", "/v1/queue/recover", route_recover, ON_POOL, CHANGE_ARGUMENTS, "removed or quarantined mail is held again"},
+    {"POST", "/v1/queue/bounce", route_bounce, ON_POOL, CHANGE_ARGUMENTS, "who still waits is given up, and the sender is told"},
+    {"GET", "/v1/queue/{id}", route_show, ON_POOL, "", "everything known about one message"},
+    {"GET", "/v1/trace/{id}", route_trace, ON_POOL, "", "the whole story of one message, also after it is gone"},
+    {"POST", "/v1/reload", run_reload, ON_LOOP, "", "load the configuration again, as SIGHUP does"},
+    {"POST", "/v1/stop", run_stop, ON_LOOP, "", "stop gracefully, as SIGTERM does"},
+    {"GET", "/v1/routes", run_routes, ON_LOOP, "", "this table"},
     {0},
 };
 

@@ -22,7 +22,10 @@ void transaction_tell_history(const struct transaction *tx)
 {
     struct history *h = tx->c->server->o.history;
     const struct mail *m = &tx->mail;
-    struct history_entry e = {.kind = HISTORY_SPOOLED, .id = m->id, .sender = m->sender.address, .text = explain_data(&m->explain)};
+    struct history_entry e = {.kind = HISTORY_SPOOLED,
+                              .id = m->id,
+                              .sender = m->sender.address,
+                              .text = explain_data(&m->explain)};
     struct buf rcpts;
 
     if (h == NULL)
@@ -34,7 +37,9 @@ void transaction_tell_history(const struct transaction *tx)
     buf_deinit(&rcpts);
     if (m->state != MAIL_HELD && m->state != MAIL_QUARANTINED)
         return;
-    e = (struct history_entry){
-        .kind = m->state == MAIL_HELD ? HISTORY_HELD : HISTORY_QUARANTINED, .id = m->id, .text = m->state_reason};
+    e = (struct history_entry){.kind =
+                                   m->state == MAIL_HELD ? HISTORY_HELD : HISTORY_QUARANTINED,
+                               .id = m->id,
+                               .text = m->state_reason};
     history_note(h, &e);
 }
