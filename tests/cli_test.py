@@ -387,7 +387,7 @@ end
                 self.assertEqual(self.good("queue", "count", "--sender", "b@two.test", "-c", "policy.lua"), "1\n")
                 self.assertEqual(json.loads(self.good("queue", "count", "--json", "-c", "policy.lua"))["held"], 2)
                 self.assertEqual(self.good("queue", "list", "--state", "active", "-c", "policy.lua"), "")
-                shown = json.loads(self.good("queue", "show", message["id"], "-c", "policy.lua"))
+                shown = json.loads(self.good("queue", "show", "--json", message["id"], "-c", "policy.lua"))
                 self.assertEqual(shown["units"][0]["target"], "example.com/u")
                 self.assertIn("Subject: keep", shown["header"])
                 missing = self.barid("queue", "show", "0000000000001", "-c", "policy.lua")

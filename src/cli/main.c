@@ -7,7 +7,9 @@
 
 const struct command *const cli_commands[] = {
     &command_serve,  &command_check,          &command_passwd,      &command_certificate, &command_send,
-    &command_sink,   &command_queue_list,     &command_queue_show,  &command_queue_count, &command_status,
+    &command_sink,   &command_queue_list,     &command_queue_show,  &command_queue_count, &command_queue_hold,
+    &command_queue_release, &command_queue_retry, &command_queue_remove, &command_queue_recover, &command_queue_bounce,
+    &command_queue_events, &command_trace, &command_status,
     &command_reload, &command_stop,           &command_verify_address, &command_verify_mime, &command_version,
     &command_help,   NULL,
 };

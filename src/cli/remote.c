@@ -6,6 +6,7 @@
 
 #include "control/client.h"
 #include "daemon/exit.h"
+#include "history/history.h"
 #include "spool/spool_open.h"
 
 bool remote_option(struct remote *r, int value)
@@ -50,6 +51,11 @@ static int complain(const struct command *c, unsigned status, json_t *answer)
     return cli_fail(c, code, "%s", text != NULL ? text : "the daemon refused the request");
 }
 
+static int no_control(const struct command *c, const struct remote *r)
+{
+    return cli_fail(c, EX_CONFIG, "%s declares no control socket: add  control { listen = \"unix:PATH\" }", r->config->file);
+}
+
 int remote_ask(const struct command *c, struct remote *r, const char *method, const char *path, bool quiet, json_t **answer_r)
 {
     struct err err = {0};
@@ -60,9 +66,7 @@ int remote_ask(const struct command *c, struct remote *r, const char *method, co
     if (code != EX_OK)
         return code;
     if (r->control == NULL)
-        return quiet ? EX_UNAVAILABLE
-                     : cli_fail(c, EX_CONFIG, "%s declares no control socket: add  control { listen = \"unix:PATH\" }",
-                                r->config->file);
+        return quiet ? EX_UNAVAILABLE : no_control(c, r);
     rc = control_ask(r->control, method, path, &status, &answer, &err);
     if (rc == BARID_ECLOSED && quiet)
         return EX_UNAVAILABLE;
@@ -77,6 +81,58 @@ int remote_ask(const struct command *c, struct remote *r, const char *method, co
     return EX_OK;
 }
 
+int remote_listen(const struct command *c, struct remote *r, const char *path, bool (*line)(void *user, const char *p, size_t n), void *user)
+{
+    struct err err = {0};
+    json_t *answer = NULL;
+    unsigned status = 0;
+    int code = find_control(c, r), rc;
+
+    if (code != EX_OK)
+        return code;
+    if (r->control == NULL)
+        return no_control(c, r);
+    rc = control_listen(r->control, path, &status, &answer, line, user, &err);
+    if (rc < 0)
+        code = cli_fail(c, rc == BARID_ESYNTAX ? EX_PROTOCOL : exit_code(rc), "%s", err.text);
+    else if (status >= 300)
+        code = complain(c, status, answer);
+    json_decref(answer);
+    return code;
+}
+
+int remote_history(const struct command *c, struct remote *r, struct history **history_r)
+{
+    struct err err = {0};
+    int code = need_config(c, r);
+
+    *history_r = NULL;
+    if (code != EX_OK || r->config->history_dir == NULL || access(r->config->history_dir, F_OK) != 0)
+        return code;
+    if (access(r->config->history_dir, R_OK | X_OK) != 0)
+        return cli_fail(c, EX_NOPERM, "the history in %s cannot be read", r->config->history_dir);
+    return history_open(history_r, &(struct history_options){.dir = r->config->history_dir, .read_only = true}, &err) < 0
+               ? cli_fail(c, EX_OSERR, "%s", err.text)
+               : EX_OK;
+}
+
+static int open_spool(struct remote *r, struct spool **spool_r, struct err *err)
+{
+    return spool_log_open(spool_r, &(struct spool_log_options){.dir = r->config->spool_dir, .read_only = true}, err);
+}
+
+int remote_spool_if_free(const struct command *c, struct remote *r, struct spool **spool_r)
+{
+    struct err err = {0};
+    int code = need_config(c, r), rc;
+
+    *spool_r = NULL;
+    if (code != EX_OK || r->config->spool_dir == NULL || access(r->config->spool_dir, F_OK) != 0)
+        return code;
+    rc = open_spool(r, spool_r, &err);
+    return rc < 0 && rc != BARID_ELOCKED ? cli_fail(c, exit_code(rc), "%s", err.text) : EX_OK;
+}
+
 int remote_spool(const struct command *c, struct remote *r, struct spool **spool_r)
 {
     struct err err = {0};
@@ -88,6 +144,6 @@ int remote_spool(const struct command *c, struct remote *r, struct spool **spool
         return cli_fail(c, EX_CONFIG, "%s declares no spool", r->config->file);
     if (access(r->config->spool_dir, F_OK) != 0)
         return cli_fail(c, EX_NOINPUT, "%s: no spool there yet", r->config->spool_dir);
-    rc = spool_log_open(spool_r, &(struct spool_log_options){.dir = r->config->spool_dir, .read_only = true}, &err);
+    rc = open_spool(r, spool_r, &err);
     return rc < 0 ? cli_fail(c, exit_code(rc), "%s", err.text) : EX_OK;
 }

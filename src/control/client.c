@@ -83,40 +83,72 @@ static int send_all(int fd, barid_slice s, struct err *err)
     return 0;
 }
 
+/* 1 = more of it, 0 = its end. */
+static int receive_some(int fd, struct buf *in, struct err *err)
+{
+    ssize_t n;
+
+    if (buf_reserve(in, 65536) < 0)
+        return err_set(err, BARID_ELIMIT, "control socket: the answer is too large");
+    do
+        n = recv(fd, in->p + in->len, 65536, 0);
+    while (n < 0 && errno == EINTR);
+    if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
+        return err_set(err, BARID_ETIMEOUT, "control socket: the daemon did not answer within %d s", CONTROL_CLIENT_MS / 1000);
+    if (n < 0)
+        return err_errno(err, BARID_EIO, errno, "control socket");
+    in->len += (size_t)n;
+    return n > 0;
+}
+
 static int receive_all(int fd, struct buf *in, struct err *err)
 {
-    for (;;) {
-        ssize_t n;
+    int rc;
 
-        if (buf_reserve(in, 65536) < 0)
-            return err_set(err, BARID_ELIMIT, "control socket: the answer is too large");
-        n = recv(fd, in->p + in->len, 65536, 0);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
-            return err_set(err, BARID_ETIMEOUT, "control socket: the daemon did not answer within %d s", CONTROL_CLIENT_MS / 1000);
-        if (n < 0)
-            return err_errno(err, BARID_EIO, errno, "control socket");
-        if (n == 0)
-            return 0;
-        in->len += (size_t)n;
-    }
+    while ((rc = receive_some(fd, in, err)) > 0)
+        ;
+    return rc;
+}
+
+static const char *end_of_head(barid_slice in)
+{
+    return in.n > 0 ? memmem(in.p, in.n, "\r\n\r\n", 4) : NULL;
+}
+
+static int parse_status(barid_slice in, unsigned *status_r, struct err *err)
+{
+    uint64_t status = 0;
+
+    if (end_of_head(in) == NULL || in.n < 12 || memcmp(in.p, "HTTP/1.", 7) != 0 || slice_u64(slice_of(in.p + 9, 3), 999, &status) < 0)
+        return err_set(err, BARID_ESYNTAX, "control socket: this is not a Barid daemon");
+    *status_r = (unsigned)status;
+    return 0;
 }
 
 /* "HTTP/1.x NNN ..." header fields, blank line, JSON. */
 static int parse(barid_slice in, unsigned *status_r, json_t **answer_r, struct err *err)
 {
-    const char *end = in.p != NULL ? memmem(in.p, in.n, "\r\n\r\n", 4) : NULL;
-    uint64_t status = 0;
+    int rc = parse_status(in, status_r, err);
     json_error_t why;
+    const char *end;
 
-    if (end == NULL || in.n < 12 || memcmp(in.p, "HTTP/1.", 7) != 0 || slice_u64(slice_of(in.p + 9, 3), 999, &status) < 0)
-        return err_set(err, BARID_ESYNTAX, "control socket: this is not a Barid daemon");
-    *status_r = (unsigned)status;
-    *answer_r = json_loadb(end + 4, in.n - (size_t)(end + 4 - in.p), JSON_REJECT_DUPLICATES, &why);
+    if (rc < 0)
+        return rc;
+    end = end_of_head(in) + 4;
+    *answer_r = json_loadb(end, in.n - (size_t)(end - in.p), JSON_REJECT_DUPLICATES, &why);
     if (*answer_r == NULL)
         return err_set(err, BARID_ESYNTAX, "control socket: the answer is not JSON: %s", why.text);
     return 0;
+}
+
+static int ask(int fd, const char *method, const char *path, struct buf *b, struct err *err)
+{
+    int rc = buf_fmt(b, "%s %s HTTP/1.0\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n", method, path);
+
+    if (rc == 0)
+        rc = send_all(fd, buf_slice(b), err);
+    buf_clear(b);
+    return rc;
 }
 
 int control_ask(const char *address, const char *method, const char *path, unsigned *status_r, json_t **answer_r,
@@ -128,14 +160,66 @@ int control_ask(const char *address, const char *method, const char *path, unsig
     if (fd < 0)
         return fd;
     buf_init(&b, NULL, CONTROL_ANSWER_MAX);
-    rc = buf_fmt(&b, "%s %s HTTP/1.0\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n", method, path);
-    if (rc == 0)
-        rc = send_all(fd, buf_slice(&b), err);
-    buf_clear(&b);
+    rc = ask(fd, method, path, &b, err);
     if (rc == 0)
         rc = receive_all(fd, &b, err);
     if (rc == 0)
         rc = parse(buf_slice(&b), status_r, answer_r, err);
+    buf_deinit(&b);
+    close(fd);
+    return rc;
+}
+
+/* Whole lines of in, which are taken out of it. False: enough. */
+static bool give_lines(struct buf *in, bool (*line)(void *user, const char *p, size_t n), void *user)
+{
+    bool more = true;
+    size_t at = 0;
+
+    while (more && at < in->len) {
+        const char *end = memchr(in->p + at, '\n', in->len - at);
+
+        if (end == NULL)
+            break;
+        more = line(user, in->p + at, (size_t)(end - in->p) - at);
+        at = (size_t)(end - in->p) + 1;
+    }
+    buf_consume(in, at);
+    return more;
+}
+
+static int listen_on(int fd, struct buf *in, unsigned *status_r, json_t **answer_r,
+                     bool (*line)(void *user, const char *p, size_t n), void *user, struct err *err)
+{
+    int rc = 1;
+
+    while (rc > 0 && end_of_head(buf_slice(in)) == NULL)
+        rc = receive_some(fd, in, err);
+    if (rc >= 0)
+        rc = parse_status(buf_slice(in), status_r, err);
+    if (rc == 0 && *status_r != 200) {
+        rc = receive_all(fd, in, err);
+        return rc == 0 ? parse(buf_slice(in), status_r, answer_r, err) : rc;
+    }
+    if (rc == 0)
+        buf_consume(in, (size_t)(end_of_head(buf_slice(in)) - in->p) + 4);
+    while (rc >= 0 && give_lines(in, line, user) && (rc = receive_some(fd, in, err)) > 0)
+        ;
+    return rc < 0 ? rc : 0;
+}
+
+int control_listen(const char *address, const char *path, unsigned *status_r, json_t **answer_r,
+                   bool (*line)(void *user, const char *p, size_t n), void *user, struct err *err)
+{
+    int fd = dial(address, err), rc;
+    struct buf b;
+
+    if (fd < 0)
+        return fd;
+    buf_init(&b, NULL, CONTROL_LINE_MAX);
+    rc = ask(fd, "GET", path, &b, err);
+    if (rc == 0)
+        rc = listen_on(fd, &b, status_r, answer_r, line, user, err);
     buf_deinit(&b);
     close(fd);
     return rc;

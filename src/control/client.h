@@ -20,6 +20,12 @@
 int control_ask(const char *address, const char *method, const char *path, unsigned *status_r, json_t **answer_r,
                 struct err *err);
 
+/* The same for an answer that does not end: line is called for each line of it, without its LF, until it says false or the daemon ends
+ * the answer: 0. An answer of another status than 200 is in *answer_r, as above. BARID_ETIMEOUT: not even a ping came. */
+#define CONTROL_LINE_MAX (8u << 20) /* an entry of the history whose fields are as long as can be, and escaped */
+int control_listen(const char *address, const char *path, unsigned *status_r, json_t **answer_r,
+                   bool (*line)(void *user, const char *p, size_t n), void *user, struct err *err);
+
 /* Append name=value, percent-encoded, with "?" or "&" in front. */
 struct buf;
 int control_query(struct buf *path, const char *name, const char *value);

@@ -235,7 +235,8 @@ int events_listen(struct events *e, struct MHD_Connection *connection,
         rc = BARID_ENOMEM;
     if (rc < 0)
         return rc;
-    *l = (struct listener){.events = e, .connection = connection};
+    /* The first line comes at once: who reads it knows that from now on nothing is missed. */
+    *l = (struct listener){.events = e, .connection = connection, .ping_due = true};
     list_init(&l->node);
     rc = e->history->ops->feed_open(e->history, on_wake, e, &l->feed);
     if (rc < 0) {

@@ -33,6 +33,7 @@
 #include "daemon/seeded.h"
 #include "delivery/archive_open.h"
 #include "delivery/maildir_open.h"
+#include "history/history.h"
 #include "io/listener.h"
 #include "message/mime.h"
 #include "policy/policy_lua.h"
@@ -272,6 +273,16 @@ static int open_spool_and_log(struct daemon *d)
     return EX_OK;
 }
 
+/* Without a directory there are events all the same. Behind the spool, whose lock makes us the only one. */
+static int open_history(struct daemon *d)
+{
+    const struct config *c = d->version->config;
+    const struct history_options o = {.dir = c->history_dir, .days = c->history_days, .clock = d->clock, .log = d->log};
+    struct err err = {0};
+
+    return history_open(&d->history, &o, &err) < 0 ? fail(EX_CANTCREAT, "%s", err.text) : EX_OK;
+}
+
 static int become_and_open(struct daemon *d)
 {
     const struct config *c = d->version->config;
@@ -292,6 +303,8 @@ static int become_and_open(struct daemon *d)
         code = start_threads(d);
     if (code == EX_OK)
         code = open_spool_and_log(d);
+    if (code == EX_OK)
+        code = open_history(d);
     identity_deinit(&id);
     return code;
 }
@@ -366,7 +379,7 @@ static void control_stop(void *user)
 static int make_control(struct daemon *d)
 {
     static const struct control_ops ops = {.status = daemon_status, .reload = control_reload, .stop = control_stop};
-    struct control_options o = {.loop = d->loop, .pool = d->deliveries, .spool = d->spool, .ops = &ops, .user = d, .log = d->log};
+    struct control_options o = {.loop = d->loop, .pool = d->deliveries, .spool = d->spool, .history = d->history, .ops = &ops, .user = d, .log = d->log};
     struct err err = {0};
     int fd = d->control_fd;
 
@@ -378,7 +391,7 @@ static int make_control(struct daemon *d)
 
 static int make_workers(struct daemon *d)
 {
-    const struct worker_services services = {.pool = d->logins, .spool = d->spool, .admission = d->admission,
+    const struct worker_services services = {.pool = d->logins, .spool = d->spool, .history = d->history, .admission = d->admission,
                                              .shared = d->shared, .clock = d->clock, .rng = d->rng, .log = d->log,
                                              .auth_seed = d->auth_seed};
     struct err err = {0};
@@ -556,6 +569,7 @@ static void clean_up(struct daemon *d)
     outgoing_del(&d->outgoing);
     if (d->spool != NULL)
         d->spool->ops->close(d->spool);
+    history_close(&d->history);
     sockets_close(&d->sockets);
     if (d->control_bound)
         sockets_close_one(d->version->config->control_listen, d->control_fd);

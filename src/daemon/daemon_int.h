@@ -40,6 +40,7 @@ struct daemon {
     struct loop *loop;
     struct pool *logins, *deliveries; /* two, so that neither waits behind thousands of the other */
     struct spool *spool;
+    struct history *history;
     struct admission *admission;
     struct shared *shared;
     struct queue *queue;

@@ -139,6 +139,8 @@ int sandbox_allow_config(struct sandbox *s, const struct config *c, struct err *
         rc = allow_tree(s, c->archive_root, err);
     if (rc == 0)
         rc = allow_tree(s, c->history_dir, err);
+    if (rc == 0)
+        rc = allow_tree(s, c->history_dir, err);
     if (rc < 0)
         return rc;
     each_of_config(c, allow_one, s);

@@ -18,7 +18,7 @@
     (64u << 20) /* then the next begins: what is read at once when its filter says maybe */
 /* Kept whatever their age: a directory that is still listed in a moment (256 GiB of full files). */
 #define HISTORY_FILES_MAX 4096
-#define HISTORY_DAYS      30
+#define HISTORY_DAYS      7
 
 struct history_options {
     const char *dir;   /* made when it is missing; NULL: nothing is kept, feeds only */
