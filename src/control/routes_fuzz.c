@@ -85,7 +85,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     char *method = xstrdup(slice_cut(in, '\n', &in)), *path = xstrdup(slice_cut(in, '\n', &in));
 
     r.route = routes_find(method, path, r.id, &r.status);
-    if (r.route != NULL) {
+    if (r.route != NULL && r.route->place == ON_STREAM) {
+        must(r.route->run == NULL);
+    } else if (r.route != NULL) {
         must(strlen(r.id) < sizeof(r.id) && strchr(r.id, '/') == NULL);
         r.status = 200;
         take_arguments(&r, in);

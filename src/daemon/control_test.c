@@ -23,6 +23,7 @@
 #include "control/client.h"
 #include "control/control.h"
 #include "control/request.h"
+#include "history/history.h"
 #include "io/listener.h"
 #include "message/record.h"
 #include "spool/spool_open.h"
@@ -32,6 +33,7 @@ struct scene {
     struct loop *loop;
     struct pool *pool;
     struct spool *spool;
+    struct history *history; /* without files */
     struct control *control;
     pthread_t thread;
     struct loop_task stop;
@@ -78,6 +80,8 @@ static void run_loop_stop(struct loop_task *task)
     loop_stop(s->loop);
 }
 
+static bool with_history;
+
 static void scene_start(struct scene *s, const char *address)
 {
     struct listen_address a;
@@ -88,6 +92,8 @@ static void scene_start(struct scene *s, const char *address)
     assert_int_equal(loop_new(&s->loop, NULL, NULL, &err), 0);
     assert_int_equal(pool_new(&s->pool, 2, 16, &err), 0);
     assert_int_equal(spool_memory_open(&s->spool, &(struct spool_memory_options){0}, &err), 0);
+    if (with_history)
+        assert_int_equal(history_open(&s->history, &(struct history_options){0}, &err), 0);
     assert_int_equal(listen_address_parse(slice_str(address), &a, &err), 0);
     fd = listener_bind(&a, 0600, &err);
     assert_true(fd >= 0);
@@ -101,7 +107,7 @@ static void scene_start(struct scene *s, const char *address)
         snprintf(s->address, sizeof(s->address), "%s", address);
     }
     assert_int_equal(control_new(&s->control,
-                                 &(struct control_options){.loop = s->loop, .pool = s->pool, .spool = s->spool,
+                                 &(struct control_options){.loop = s->loop, .pool = s->pool, .spool = s->spool, .history = s->history,
                                                            .ops = &ops, .user = s},
                                  fd, &err),
                      0);
@@ -114,6 +120,7 @@ static void scene_end(struct scene *s)
     loop_post(s->loop, &s->stop);
     pthread_join(s->thread, NULL);
     pool_del(&s->pool);
+    history_close(&s->history);
     s->spool->ops->close(s->spool);
     loop_del(&s->loop);
     if (strncmp(s->address, "unix:", 5) == 0)
@@ -248,6 +255,18 @@ static void wrong_requests(void **state)
         {"GET", "/v1/queue?older=-1", "bad_argument", 400},
         {"GET", "/v1/queue?after=x", "bad_argument", 400},
         {"GET", "/v1/status?x=1", "bad_argument", 400},
+        {"POST", "/v1/queue/hold", "bad_argument", 400},
+        {"POST", "/v1/queue/hold?id=x", "bad_id", 400},
+        {"POST", "/v1/queue/hold?id=0000000000001&all=1", "bad_argument", 400},
+        {"POST", "/v1/queue/hold?all=1&limit=257", "bad_argument", 400},
+        {"POST", "/v1/queue/retry?all=1&interval=0", "bad_argument", 400},
+        {"POST", "/v1/queue/retry?all=1&interval=2678401", "bad_argument", 400},
+        {"POST", "/v1/queue/retry?all=1&interval=1,2,3,4,5", "bad_argument", 400},
+        {"POST", "/v1/queue/release?state=frozen", "bad_argument", 400},
+        {"GET", "/v1/queue?younger=x", "bad_argument", 400},
+        {"GET", "/v1/queue/events", "no_history", 503},
+        {"GET", "/v1/trace/zzz", "bad_id", 400},
+        {"GET", "/v1/trace/0000000000001", "no_such_message", 404},
         {"GET", "/v1/queue?a&b&c&d&e&f&g&h&i&j&k&l&m&n&o&p&q", "bad_argument", 400},
         {"GET", "/v1/queue?sender=" LONG, "bad_argument", 400},
         {"GET", "/v1/queue/zzz", "bad_id", 400},
@@ -321,6 +340,113 @@ static void one_message_is_shown(void **state)
     assert_string_equal(json_string_value(json_object_get(unit, "status")), "pending");
     json_decref(answer);
     scene_end(&s);
+}
+
+static void mail_is_held_and_released(void **state)
+{
+    char path[1100] = "/v1/queue/release?id=", id[MAIL_ID_TEXT_SIZE];
+    struct scene s;
+    uint64_t ids[3];
+    json_t *answer;
+
+    (void)state;
+    scene_start(&s, unix_address());
+    fill(&s, ids);
+    answer = ask(&s, "POST", "/v1/queue/hold?sender=a%40*", 200);
+    assert_int_equal(json_array_size(json_object_get(answer, "changed")), 2);
+    assert_true(json_is_null(json_object_get(answer, "next")));
+    json_decref(answer);
+    assert_int_equal(listed(&s, "/v1/queue?state=held"), 3);
+    for (size_t i = 0; i < 73; i++) { /* as many as fit into an argument: the first ones, again and again */
+        mail_id_text(ids[i % 2], id);
+        sprintf(path + strlen(path), "%s%s", i > 0 ? "," : "", id);
+    }
+    answer = ask(&s, "POST", path, 200);
+    assert_int_equal(json_array_size(json_object_get(answer, "changed")), 2);
+    assert_int_equal(json_array_size(json_object_get(answer, "refused")), 71);
+    json_decref(answer);
+    assert_int_equal(listed(&s, "/v1/queue?state=held"), 1);
+    scene_end(&s);
+}
+
+/* --- events ------------------------------------------------------------------------------------------------ */
+
+struct listening {
+    struct scene *s;
+    uint64_t id;
+    char text[1024]; /* "ping held " */
+    size_t stop_after;
+};
+
+/* The first line says that we listen: then something is to happen. */
+static bool on_line(void *user, const char *p, size_t n)
+{
+    struct listening *l = user;
+    json_t *o = json_loadb(p, n, 0, NULL);
+    const char *event = json_string_value(json_object_get(o, "event"));
+    const char *verb;
+    char path[64], id[MAIL_ID_TEXT_SIZE];
+    size_t used = strlen(l->text);
+
+    assert_non_null(event);
+    verb = strcmp(event, "ping") == 0 ? "hold" : strcmp(event, "held") == 0 ? "remove" : NULL;
+    snprintf(l->text + used, sizeof(l->text) - used, "%s ", event);
+    json_decref(o);
+    mail_id_text(l->id, id);
+    snprintf(path, sizeof(path), "/v1/queue/%s?id=%s", verb != NULL ? verb : "", id);
+    if (verb != NULL)
+        json_decref(ask(l->s, "POST", path, 200));
+    return --l->stop_after > 0;
+}
+
+static void events_are_heard(void **state)
+{
+    struct listening l = {.stop_after = 3};
+    struct err err = {0};
+    json_t *answer = NULL;
+    struct scene s;
+    unsigned status_code;
+
+    (void)state;
+    with_history = true;
+    scene_start(&s, unix_address());
+    with_history = false;
+    l.s = &s;
+    l.id = add_message(&s, "a@example.org", "u@example.com", SPOOL_ACTIVE);
+    if (control_listen(s.address, "/v1/queue/events", &status_code, &answer, on_line, &l, &err) < 0)
+        fail_msg("%s", err.text);
+    assert_string_equal(l.text, "ping held removed ");
+    scene_end(&s);
+}
+
+/* Only so many listen; those that do not read keep nobody from stopping. */
+static void listeners_are_counted(void **state)
+{
+    static const char question[] = "GET /v1/queue/events HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    struct sockaddr_in to = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    int fds[HISTORY_FEEDS_MAX];
+    struct scene s;
+    char text[512];
+
+    (void)state;
+    with_history = true;
+    scene_start(&s, "127.0.0.1:0");
+    with_history = false;
+    to.sin_port = htons((uint16_t)atoi(strchr(s.address, ':') + 1));
+    for (size_t i = 0; i < HISTORY_FEEDS_MAX; i++) {
+        fds[i] = socket(AF_INET, SOCK_STREAM, 0);
+        assert_int_equal(connect(fds[i], (struct sockaddr *)&to, sizeof(to)), 0);
+        assert_int_equal(send(fds[i], question, sizeof(question) - 1, MSG_NOSIGNAL), sizeof(question) - 1);
+        assert_true(recv(fds[i], text, sizeof(text), 0) > 0);
+    }
+    json_t *answer = ask(&s, "GET", "/v1/queue/events", 503);
+    assert_string_equal(error_code(answer), "busy");
+    json_decref(answer);
+    for (int i = 0; i < 20000; i++)
+        history_note(s.history, &(struct history_entry){.kind = HISTORY_HELD, .id = 7, .text = BARID_S("something to read")});
+    scene_end(&s);
+    for (size_t i = 0; i < HISTORY_FEEDS_MAX; i++)
+        close(fds[i]);
 }
 
 static void reload_and_stop(void **state)
@@ -413,6 +539,9 @@ int main(void)
         cmocka_unit_test(wrong_requests),
         cmocka_unit_test(queue_is_listed_filtered_and_paged),
         cmocka_unit_test(one_message_is_shown),
+        cmocka_unit_test(mail_is_held_and_released),
+        cmocka_unit_test(events_are_heard),
+        cmocka_unit_test(listeners_are_counted),
         cmocka_unit_test(reload_and_stop),
         cmocka_unit_test(foreign_requests_are_refused),
         cmocka_unit_test(only_loopback_is_accepted),
