@@ -16,6 +16,7 @@ struct queue_change {
     struct spool *spool;
     struct history *history;
     int64_t now_us;
+    bool quarantined; /* release, bounce: quarantined mail, too; by id always */
     /* retry */
     uint32_t ahead_s[UNIT_AHEAD_MAX]; /* ahead_s[0] 0 = as they are */
     bool held;                        /* what is held, and nothing else; not by id */

@@ -29,6 +29,11 @@ struct queue_verb {
 };
 
 enum plan_result plan_refuse(struct err *err, const char *fmt, ...) BARID_PRINTF(2, 3);
+/* What nobody named must not leave the quarantine. */
+static inline bool plan_spares(const struct queue_change *c, const struct view *v, bool by_id)
+{
+    return v->loaded.info.state == SPOOL_QUARANTINED && !by_id && !c->quarantined;
+}
 /* Unit i becomes this, due now, its reply kept. */
 void plan_unit(const struct queue_change *c, const struct view *v, struct plan *p, size_t i,
                enum unit_status status);

@@ -310,6 +310,29 @@ static void test_retry_which(void **state)
     s->ops->close(s);
 }
 
+/* "All" does not mean the quarantine. */
+static void test_quarantine_is_spared(void **state)
+{
+    struct spool *s = open_spool();
+    uint64_t held = add_one(s, SPOOL_HELD, UNIT_PENDING), bad = add_one(s, SPOOL_QUARANTINED, UNIT_PENDING);
+    struct queue_change c = change_of(s, &queue_release);
+    struct queue_filter f;
+
+    (void)state;
+    queue_filter_init(&f);
+    json_decref(queue_change_all(&c, &f));
+    assert_int_equal(state_of(s, held), SPOOL_ACTIVE);
+    assert_int_equal(state_of(s, bad), SPOOL_QUARANTINED);
+    c.verb = &queue_bounce;
+    json_decref(queue_change_all(&c, &f));
+    assert_int_equal(state_of(s, bad), SPOOL_QUARANTINED);
+    c.quarantined = true;
+    json_decref(queue_change_all(&c, &f));
+    assert_int_equal(state_of(s, bad), SPOOL_ACTIVE);
+    assert_int_equal(unit_of(s, bad, 0).status, UNIT_GIVEN_UP);
+    s->ops->close(s);
+}
+
 /* --- filters ------------------------------------------------------------------------------------------------ */
 
 static void test_globs(void **state)
@@ -450,6 +473,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_states), cmocka_unit_test(test_units),       cmocka_unit_test(test_intervals),
         cmocka_unit_test(test_leased), cmocka_unit_test(test_all),         cmocka_unit_test(test_retry_which),
+        cmocka_unit_test(test_quarantine_is_spared),
         cmocka_unit_test(test_globs),  cmocka_unit_test(test_filters),     cmocka_unit_test(test_trace),
         cmocka_unit_test(test_no_memory),
     };

@@ -4,7 +4,8 @@
 static enum plan_result make_release(const struct queue_change *c, const struct view *v,
                                      bool by_id, struct plan *p, struct err *err)
 {
-    (void)by_id;
+    if (plan_spares(c, v, by_id))
+        return PLAN_NOTHING;
     if (v->loaded.info.state == SPOOL_REMOVED)
         return plan_refuse(err, "is removed: recover it first");
     for (size_t i = 0; i < v->loaded.n_units; i++)

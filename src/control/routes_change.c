@@ -60,6 +60,7 @@ static void change(struct request *r, const struct queue_verb *verb)
                              .spool = r->control->spool,
                              .history = r->control->history,
                              .now_us = clock_wall_us(loop_clock(r->control->loop)),
+                             .quarantined = slice_eq(request_argument(r, "state"), BARID_S("quarantined")),
                              .held = request_argument(r, "held").n > 0};
     barid_slice ids = request_argument(r, "id");
     bool all = c.held || request_argument(r, "all").n > 0 || request_has_filter(r);

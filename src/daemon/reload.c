@@ -63,6 +63,7 @@ static void warn_needs_restart(const struct daemon *d, const struct config *new)
         {"maildir", !same(old->maildir_root, new->maildir_root)},
         {"archive", !same(old->archive_root, new->archive_root)},
         {"history", !same(old->history_dir, new->history_dir) || old->history_days != new->history_days},
+        {"history", !same(old->history_dir, new->history_dir) || old->history_days != new->history_days},
         {"control", !same(old->control_listen, new->control_listen)},
         {"user", !same(old->user, new->user) || !same(old->group, new->group)},
         {"workers", old->workers != new->workers},

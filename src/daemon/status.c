@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "history/history.h"
 
 static void set_int(json_t *o, const char *key, uint64_t value)
 {
@@ -118,6 +119,18 @@ static void put_queue(struct daemon *d, json_t *o)
     json_object_set_new(o, "queue", q);
 }
 
+static void put_history(struct daemon *d, json_t *o)
+{
+    struct history_stats s;
+    json_t *h = json_object();
+
+    history_stats(d->history, &s);
+    set_int(h, "noted", s.noted);
+    set_int(h, "written", s.written);
+    set_int(h, "dropped", s.dropped);
+    json_object_set_new(o, "history", h);
+}
+
 static void put_listeners(struct daemon *d, json_t *o)
 {
     json_t *list = json_array();
@@ -146,5 +159,6 @@ json_t *daemon_status(void *user)
     put_workers(d, o);
     put_policy(d, o);
     put_queue(d, o);
+    put_history(d, o);
     return o;
 }
