@@ -156,6 +156,11 @@ static void tell(const struct notice *n)
                                                        .rcpts = n->asked.to,
                                                        .where = n->ask.call.where,
                                                        .text = slice_str(names[n->action])});
+    history_note(q->o.history, &(struct history_entry){.kind = HISTORY_SPOOLED,
+                                                       .id = n->id,
+                                                       .other = n->settling->work->claim.id,
+                                                       .time_us = n->report.now_us,
+                                                       .rcpts = n->asked.to});
 }
 
 static void not_stored(struct notice *n, int rc)

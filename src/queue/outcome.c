@@ -226,7 +226,7 @@ void outcome_note(const struct work *w, const struct outcome *o)
 {
     char rcpts[LOG_RCPTS_MAX], host[REMOTE_SIZE], hop[HOP_TEXT_SIZE] = "";
 
-    if (w->queue->o.history == NULL)
+    if (w->queue->o.history == NULL || o->not_tried) /* what was given up was told when it was */
         return;
     if (o->hop != NULL)
         hop_text(o->hop, hop);

@@ -203,6 +203,26 @@ void parcel_wake(struct lane *l)
 
 /* --- route --- */
 
+/* Policy chose the way: the story of the mail has the line that did. */
+static void note_route(const struct parcel *p)
+{
+    char list[HOP_LIST_MAX * HOP_TEXT_SIZE];
+    size_t n = 0;
+
+    for (size_t i = 0; i < p->asked_route.n_hops; i++) {
+        if (i > 0)
+            list[n++] = ' ';
+        n += hop_text(&p->asked_route.hops[i], list + n);
+    }
+    history_note(p->work->queue->o.history,
+                 &(struct history_entry){.kind = HISTORY_ROUTED,
+                                         .id = p->work->claim.id,
+                                         .time_us = queue_now_us(p->work->queue),
+                                         .rcpts = p->work->mail.rcpts[p->rcpts[0]]->box.address,
+                                         .hop = slice_of(list, n),
+                                         .where = p->ask.call.where});
+}
+
 static void on_route(struct ask *a)
 {
     struct parcel *p = (struct parcel *)((char *)a - offsetof(struct parcel, ask));
@@ -216,6 +236,8 @@ static void on_route(struct ask *a)
         parcel_end_with_verdict(p, &a->call.verdict);
         return;
     }
+    if (p->asked_route.hops != p->route.hops)
+        note_route(p);
     /* Handlers made them of what they were given. */
     p->route.hops = (struct hop *)(uintptr_t)p->asked_route.hops;
     p->route.n = p->asked_route.n_hops;

@@ -75,10 +75,23 @@ struct rcpt *work_rcpt(const struct work *w, uint32_t unit)
 
 /* --- the end --- */
 
+/* The last line of its history, where nothing is left of it. */
+static void note_if_gone(const struct work *w)
+{
+    struct spool *s = w->queue->o.spool;
+    struct spool_message m;
+
+    if (w->queue->o.history == NULL || (s->ops->after(s, w->claim.id - 1, &m) == 0 && m.id == w->claim.id))
+        return;
+    history_note(w->queue->o.history,
+                 &(struct history_entry){.kind = HISTORY_GONE, .id = w->claim.id, .time_us = queue_now_us(w->queue)});
+}
+
 static void finish(struct work *w)
 {
     struct queue *q = w->queue;
 
+    note_if_gone(w);
     q->running--;
     atomic_store_explicit(&q->running_now, q->running, memory_order_relaxed);
     work_leave_lane(w);
