@@ -140,6 +140,8 @@ workers(2)
 """
 
 # A start reads every segment: where a daemon is started again and again they are small, and more of them come and go.
+# Nobody outside of the machine is ever asked: a mail that no policy routes waits.
+NO_DNS = '\ndns { servers = { "127.0.0.1:9" } }\n'
 SMALL_SEGMENTS = HEAD.replace('dir = "spool"', 'dir = "spool", segment = 4194304')
 
 STORE = """
@@ -187,6 +189,8 @@ class Barid:
 
     def write_policy(self, policy, head=HEAD):
         text = re.sub(r"@([a-z0-9_]+)@", self._fill, head + policy)
+        if not re.search(r"^\s*dns\b", text, re.M):
+            text += NO_DNS
         with open(self.dir + "/policy.lua", "w", encoding="utf-8") as f:
             f.write(text)
 

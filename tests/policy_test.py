@@ -798,16 +798,14 @@ class Retry(unittest.TestCase):
         self.daemon.wait_box("user")
         self.assertEqual(self.daemon.count()["messages"], 0)
 
-    def test_held_after_the_last_try(self):
+    def test_reported_after_the_last_try(self):
         for number in (1, 2, 3):
             self.attempt(number, "deferred")
             self.daemon.shift_clock(300 * number)
-        self.attempt(4, "held")
-        self.daemon.shift_clock(100000)
-        self.assertEqual(self.daemon.count()["messages"], 1)
-        self.daemon.stop()
-        self.daemon.start()  # and it stays
-        self.assertEqual(self.daemon.count()["messages"], 1)
+        self.attempt(4, "failed")
+        told = self.daemon.wait_log(lambda r: r["area"] == "queue" and r["what"] == "reported")
+        self.assertEqual((told["action"], told["to"]), ("failure", "a@sender.test"))
+        self.assertEqual(self.daemon.count()["messages"], 1)  # the report: its way is not known here
 
 
 class Reload(Tests):

@@ -300,7 +300,7 @@ class Reloads(UnderLoad):
 class OneSpool(unittest.TestCase):
     """The directory belongs to one process; when that is gone, however it went, the next one takes over at once."""
 
-    POLICY = LISTEN + 'retry { first = 1, max = 1 }\nmaildir { root = "@owner@/mail" }\n' + STORE
+    POLICY = LISTEN + 'retry { first = 1, max = 1, tries = 1000, notice = 0 }\nmaildir { root = "@owner@/mail" }\n' + STORE
 
     def another(self, first):
         """Another daemon for the same spool and mailboxes, with ports and a control socket of its own."""

@@ -148,7 +148,7 @@ static void tell(const struct notice *n)
     mail_id_text(n->id, report);
     atomic_fetch_add_explicit(&q->reported, 1, memory_order_relaxed);
     log_record(q->o.log, LOG_LEVEL_INFO, "queue", "reported", LOG_CSTR("id", id), LOG_CSTR("report", report),
-               LOG_CSTR("what", names[n->action]), LOG_STR("to", n->asked.to));
+               LOG_CSTR("action", names[n->action]), LOG_STR("to", n->asked.to));
     history_note(q->o.history, &(struct history_entry){.kind = HISTORY_REPORTED,
                                                        .id = n->settling->work->claim.id,
                                                        .other = n->id,
