@@ -339,7 +339,7 @@ static int make_queue(struct daemon *d)
     char inflight[PATH_MAX];
     struct queue_options o = {.loop = d->loop, .pool = d->deliveries, .spool = d->spool, .transports = d->transports,
                               .retry = daemon_retry(c), .routing = d->version->routing, .hostname = c->hostname,
-                              .is_local = is_local, .site = d, .subaddress = c->subaddress, .history = d->history, .inflight = inflight,
+                              .is_local = is_local, .site = d, .subaddress = c->subaddress, .history = d->history, .inflight = inflight, .max_works = c->relay.max_messages,
                               .rng = d->rng, .log = d->log};
     const struct maildir_options maildir = {.root = c->maildir_root, .hostname = slice_str(c->hostname), .log = d->log};
     const struct archive_options archive = {.root = c->archive_root, .log = d->log};

@@ -201,6 +201,7 @@ static void finish(struct daemon *d)
     if (log_sink_configure(d->sink, c->log_file, c->log_format == LOG_FORMAT_JSON, (enum log_level)c->log_level, &err) < 0)
         log_record(d->log, LOG_LEVEL_ERROR, "reload", "log file", LOG_CSTR("error", err.text));
     queue_set_retry(d->queue, &retry);
+    queue_set_max_works(d->queue, c->relay.max_messages);
     queue_set_routing(d->queue, &d->round.v->routing, c->hostname);
     if (outgoing_use(d->outgoing, d->round.v, &err) < 0)
         log_record(d->log, LOG_LEVEL_ERROR, "reload", "mail to other servers is sent as before", LOG_CSTR("error", err.text));

@@ -54,6 +54,7 @@ static void default_relay(struct config_relay *r)
         .connect_ms = hop.connect_ms,
         .max_connections = hop.max_connections,
         .max_rcpts = hop.max_rcpts,
+        .max_messages = 1000,
         .max_mails = hop.max_mails,
         .idle_s = 10,
         .chunk = hop.chunk,

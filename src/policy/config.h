@@ -73,6 +73,7 @@ struct config_relay {
     const char *ca;                   /* file or directory for HOP_TLS_VERIFIED; NULL = the system's */
     uint32_t connect_ms;              /* 30000 */
     uint32_t max_connections, max_rcpts, max_mails; /* 20, 100, 100 */
+    uint32_t max_messages;            /* 1000 */
     uint32_t idle_s;                  /* 10 */
     uint64_t chunk;                   /* 102400 */
     uint32_t downgrade;               /* enum hop_downgrade */

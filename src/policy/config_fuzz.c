@@ -48,7 +48,7 @@ static void check(const struct config *c)
     must(c->relayhost.n_hosts <= HOP_LIST_MAX);
     must(c->relayhost.tls <= HOP_TLS_VERIFIED || c->relayhost.tls == RELAYHOST_TLS_UNSAID);
     must(c->relay.tls <= HOP_TLS_VERIFIED && c->relay.downgrade <= HOP_REFUSE);
-    must(c->relay.max_mails > 0 && c->relay.chunk > 0 && c->relay.max_connections > 0);
+    must(c->relay.max_mails > 0 && c->relay.max_messages > 0 && c->relay.chunk > 0 && c->relay.max_connections > 0);
     must(c->n_modules == 0);
 }
 

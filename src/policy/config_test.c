@@ -82,12 +82,14 @@ static const struct {
      "p.lua:1: relay.source: \"::/0\" is no IP address\n"
      "p.lua:1: relay.source: \"unix\" is no IP address\n"
      "p.lua:1: relay.source: more than one address of a family\n"},
-    {"relay { ca = \"/none/ca\", max_mails = 0, downgrade = \"no\", idle_timeout = \"1h\" }",
+    {"relay { ca = \"/none/ca\", max_mails = 0, max_messages = 4001, downgrade = \"no\", idle_timeout = \"1h\" }",
      "p.lua:1: relay.ca: cannot read /none/ca: No such file or directory\n"
      "p.lua:1: relay.downgrade: no such choice \"no\", one of \"convert\", \"refuse\" is "
      "expected\n"
      "p.lua:1: relay.idle_timeout: 3600 is out of range, 0 to 300 is allowed\n"
-     "p.lua:1: relay.max_mails: 0 is out of range, 1 to 1000000 is allowed\n"},
+     "p.lua:1: relay.max_mails: 0 is out of range, 1 to 1000000 is allowed\n"
+     /* MAX_MESSAGES */
+     "p.lua:1: relay.max_messages: 4001 is out of range, 1 to 4000 is allowed\n"},
     {"history { dir = \"\", days = 0 }", "p.lua:1: history.days: 0 is out of range, 1 to 3650 is "
                                          "allowed\np.lua:1: history.dir: the path is empty\n"},
     {"domain { \"x\" }\n\nlimitz { line = 3 }",

@@ -14,6 +14,7 @@
 /* Largest values: not a judgement, only what the arithmetic behind them can bear. */
 #define MAX_COUNT 1000000
 #define MAX_CHUNK (INT64_C(1) << 30)
+#define MAX_MESSAGES 4000 /* src/queue marks as many as are being sent, and a few more (SUSPECTS_MAX) */
 
 static const char *const tls_levels[] = {[HOP_TLS_OFF] = "off",
                                          [HOP_TLS_OPPORTUNISTIC] = "opportunistic",
@@ -140,6 +141,8 @@ const struct key declare_relay_keys[] = {
      .doc = "to one next hop at once"},
     {"max_recipients", KEY_NUMBER, RELAY(max_rcpts), 0, MAX_COUNT,
      .doc = "in one transaction; 0 = no limit"},
+    {"max_messages", KEY_NUMBER, RELAY(max_messages), 1, MAX_MESSAGES,
+     .doc = "under way at once, to all next hops together"},
     {"max_mails", KEY_NUMBER, RELAY(max_mails), 1, MAX_COUNT, .doc = "in one connection"},
     {"idle_timeout", KEY_SECONDS, RELAY(idle_s), 0, 300,
      .doc = "a connection is kept for another mail; 0 = not at all"},
