@@ -28,6 +28,7 @@ int lanes_init(struct lanes *l, struct queue *q)
 
     map_init(&l->map, q->o.mem, seed);
     list_init(&l->ready);
+    l->sweep_at = LANES_SWEEP_MIN;
     return 0;
 }
 
@@ -51,12 +52,45 @@ void lanes_deinit(struct lanes *l)
     map_deinit(&l->map);
 }
 
+static bool is_idle(const struct lane *l)
+{
+    return l->running == 0 && l->n == 0 && list_empty(&l->parcels) && !l->is_moving;
+}
+
+/* What it remembers has no consequence any more. */
+static bool is_past(const struct lane *l)
+{
+    uint64_t now = now_ms(l);
+
+    return (l->fails == 0 || now >= l->down_until_ms + LANE_DOWN_MAX_S * UINT64_C(1000)) &&
+           (l->rate == 0 || now >= l->window_ms + l->rate_s * UINT64_C(1000));
+}
+
+/* Domains that cannot be reached come and never come again: each would leave a lane. */
+static void sweep(struct lanes *all)
+{
+    struct map_iter it = {0};
+
+    if (all->map.count < all->sweep_at)
+        return;
+    while (map_next(&all->map, &it)) {
+        struct lane *l = it.value;
+
+        if (!is_idle(l) || !is_past(l))
+            continue;
+        map_take(&all->map, it.key);
+        lane_del(l);
+    }
+    all->sweep_at = all->map.count * 2 > LANES_SWEEP_MIN ? all->map.count * 2 : LANES_SWEEP_MIN;
+}
+
 struct lane *lane_of(struct queue *q, uint32_t group)
 {
     struct lane *l = map_get(&q->lanes.map, key_of(&group));
 
     if (l != NULL)
         return l;
+    sweep(&q->lanes);
     l = mem_zalloc(q->o.mem, sizeof(*l));
     if (l == NULL)
         return NULL;
@@ -90,15 +124,18 @@ struct lane *lanes_next(struct queue *q)
     return NULL;
 }
 
-/* Something may begin here, or the lane is of no use any more. */
+/* Something may begin here, or the lane is of no use any more. A parcel that is woken need not take a slot, where the lane is down: all
+ * that may go are woken. */
 static void lane_moved(struct lane *l)
 {
     struct queue *q = l->queue;
 
-    if (!list_empty(&l->parcels) && lane_is_open(l)) {
-        parcel_wake(l);
+    if (l->is_moving)
         return;
-    }
+    l->is_moving = true;
+    while (!list_empty(&l->parcels) && lane_is_open(l))
+        parcel_wake(l);
+    l->is_moving = false;
     if (l->n > 0) {
         if (list_empty(&l->node) && lane_is_open(l))
             list_append(&q->lanes.ready, &l->node);
@@ -106,7 +143,7 @@ static void lane_moved(struct lane *l)
         return;
     }
     /* One that is up and idle knows nothing that is worth keeping, but how fast it was. */
-    if (l->running == 0 && list_empty(&l->parcels) && l->fails == 0 && l->rate == 0) {
+    if (is_idle(l) && l->fails == 0 && l->rate == 0) {
         map_take(&q->lanes.map, key_of(&l->group));
         lane_del(l);
     }
@@ -129,6 +166,11 @@ bool lane_is_open(const struct lane *l)
     if (lane_is_down(l))
         return l->running < LANE_DOWN_RUNNING;
     return l->running < (l->fails > 0 ? 1 : l->limit) && !rate_is_spent(l);
+}
+
+bool lane_is_over(const struct lane *l)
+{
+    return !lane_is_down(l) && (l->running > l->limit || rate_is_spent(l));
 }
 
 void lane_enter(struct lane *l)
@@ -186,13 +228,9 @@ bool lane_pop(struct lane *l, uint64_t *id_r)
 
 /* --- how fast --- */
 
-void lane_allow(struct lane *l, const struct hop *hop)
+static uint64_t window_end_ms(const struct lane *l)
 {
-    if (l->limit == l->max || l->limit > hop->max_connections)
-        l->limit = hop->max_connections;
-    l->max = hop->max_connections;
-    l->rate = hop->rate;
-    l->rate_s = hop->rate_s;
+    return l->window_ms + l->rate_s * UINT64_C(1000);
 }
 
 static void on_window(void *user)
@@ -200,23 +238,37 @@ static void on_window(void *user)
     lane_moved(user);
 }
 
-void lane_count(struct lane *l)
+/* Those that wait go on when the window ends. */
+static void wait_for_window(struct lane *l)
 {
-    uint64_t end_ms = l->window_ms + l->rate_s * UINT64_C(1000);
-
-    if (l->rate == 0)
-        return;
-    if (now_ms(l) >= end_ms) {
-        l->window_ms = now_ms(l);
-        l->sent = 0;
-        end_ms = l->window_ms + l->rate_s * UINT64_C(1000);
-    }
-    if (++l->sent < l->rate)
+    if (!rate_is_spent(l))
         return;
     if (l->timer == NULL)
         l->timer = timer_new(l->queue->o.loop, on_window, l);
     if (l->timer != NULL) /* else the next mail that is due wakes the lane */
-        timer_set(l->timer, end_ms);
+        timer_set(l->timer, window_end_ms(l));
+}
+
+void lane_allow(struct lane *l, const struct hop *hop)
+{
+    if (l->limit == l->max || l->limit > hop->max_connections)
+        l->limit = hop->max_connections;
+    l->max = hop->max_connections;
+    l->rate = hop->rate;
+    l->rate_s = hop->rate_s;
+    wait_for_window(l);
+}
+
+void lane_count(struct lane *l)
+{
+    if (l->rate == 0)
+        return;
+    if (now_ms(l) >= window_end_ms(l)) {
+        l->window_ms = now_ms(l);
+        l->sent = 0;
+    }
+    l->sent++;
+    wait_for_window(l);
 }
 
 /* --- up and down --- */

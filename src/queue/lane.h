@@ -54,11 +54,17 @@ struct lane {
     uint32_t rate, rate_s, sent; /* sent: since window_ms */
     uint64_t window_ms;
     struct timer *timer;  /* the end of the window; made when first needed */
+    bool is_moving;       /* its parcels are woken just now: it stays, and they are not woken from within */
 };
+
+/* So many lanes are made before idle ones are looked for that nobody needs any more: those whose next hop was down or has a rate are kept
+ * when they are idle. Some 2 MiB. */
+#define LANES_SWEEP_MIN 4096
 
 struct lanes {
     struct map map; /* by group */
     struct list ready;
+    size_t sweep_at; /* lanes */
 };
 
 int lanes_init(struct lanes *l, struct queue *q);
@@ -83,6 +89,8 @@ struct lane *lanes_next(struct queue *q);
 void lane_allow(struct lane *l, const struct hop *hop);
 /* A mail is sent: counts for the rate. */
 void lane_count(struct lane *l);
+/* More run there than lane_allow said, or the rate is spent: one that is not sent yet has to wait. */
+bool lane_is_over(const struct lane *l);
 /* Nobody was reached by a mail that was begun at started_ms. */
 void lane_failed(struct lane *l, uint64_t started_ms, const char *reply);
 /* Somebody was. true: the lane was down before. */
