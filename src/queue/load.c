@@ -22,13 +22,14 @@ static bool stopping(const struct work *w)
 
 /* --- what cannot be read --- */
 
-/* The same result for every unit of the slice, whatever it is: the order of a claim that was not loaded says nothing. */
+/* The same result for every unit of the slice; whatever it is, where the order of the claim says nothing yet. */
 static void cannot_read(struct work *w, const char *what, int err)
 {
     bool damaged = err == BARID_ECORRUPT || err == BARID_EVERSION;
-    size_t left = w->claim.n_units - w->at;
+    size_t left = (w->is_sorted ? w->n_files + w->n_sent : w->claim.n_units) - w->at;
 
     w->n = left < w->n_slots ? left : w->n_slots;
+    w->end = w->n == 0 ? WORK_RELEASE : w->end; /* only reports are left */
     for (size_t i = 0; i < w->n; i++) {
         struct outcome *o = &w->outcomes[i];
 
@@ -88,7 +89,14 @@ static int sort(struct work *w)
 static bool load(struct work *w)
 {
     struct spool *s = w->queue->o.spool;
-    int rc = s->ops->load(s, w->claim.id, &w->loaded);
+    int rc;
+
+    if (w->is_loaded) { /* for an earlier slice, and then it could not be decoded */
+        s->ops->loaded_free(&w->loaded);
+        w->is_loaded = false;
+        arena_deinit(&w->arena);
+    }
+    rc = s->ops->load(s, w->claim.id, &w->loaded);
 
     if (rc == BARID_ENOTFOUND) { /* erased by an operator: nothing left to do */
         w->end = WORK_RELEASE;
@@ -109,8 +117,10 @@ static bool load(struct work *w)
         return false;
     }
     rc = w->is_sorted ? 0 : sort(w);
-    if (rc != 0)
+    if (rc != 0) {
+        w->is_decoded = false; /* nothing is known about what is left of the claim */
         cannot_read(w, "decoding the record", rc);
+    }
     return rc == 0;
 }
 
@@ -184,7 +194,8 @@ static void deliver(struct work *w)
 {
     struct spool *s = w->queue->o.spool;
     void *body;
-    int rc = s->ops->body_open(s, w->claim.id, &body, &w->body_size);
+    uint64_t size;
+    int rc = s->ops->body_open(s, w->claim.id, &body, &size);
 
     if (rc == BARID_ENOTFOUND) {
         w->end = WORK_RELEASE;
@@ -194,7 +205,9 @@ static void deliver(struct work *w)
         cannot_read(w, "reading the body", rc);
         return;
     }
-    if (w->n_sent > 0 && (rc = read_small(w, body)) != 0) {
+    w->body_size = size;
+    w->is_body_known = w->n_sent == 0 || (rc = read_small(w, body)) == 0;
+    if (!w->is_body_known) {
         cannot_read(w, "reading the body", rc);
         mem_free(w->queue->o.mem, w->body);
         w->body = NULL;

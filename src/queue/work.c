@@ -58,7 +58,7 @@ void work_unload(struct work *w)
     }
     if (w->is_loaded)
         w->queue->o.spool->ops->loaded_free(&w->loaded);
-    w->is_loaded = w->is_decoded = false;
+    w->is_loaded = w->is_decoded = w->is_body_known = false;
     w->units = NULL;
     w->n_units = 0;
     mem_free(w->queue->o.mem, w->body);
@@ -186,9 +186,14 @@ static void send(struct work *w)
 
 /* --- files --- */
 
+/* What is sent needs the body; what was given up does not. */
+static bool is_ready(const struct work *w)
+{
+    return w->is_decoded && w->at >= w->n_files && (w->is_body_known || w->at >= w->n_files + w->n_sent);
+}
+
 static void go_on(struct work *w)
 {
-    bool over = w->at >= w->n_files;
 
     w->n = 0;
     if (w->question_asked || !w->is_sorted) /* it has changed the mail, or there was no memory for all of it: loaded again */
@@ -196,7 +201,7 @@ static void go_on(struct work *w)
     w->question_asked = false;
     if (w->end == WORK_RELEASE || w->is_kept || w->at == w->claim.n_units || atomic_load(&w->queue->stopping))
         release(w);
-    else if (over && w->is_decoded)
+    else if (is_ready(w))
         send(w);
     else
         hand_over(w);
@@ -218,7 +223,8 @@ static void settle_slice(struct work *w)
         go_on(w);
         return;
     }
-    w->settling = (struct settling){.work = w, .v = w->outcomes, .n = w->n, .done = on_settled};
+    w->settling = (struct settling){.work = w, .v = w->outcomes, .n = w->n, .slot = w->slot, .done = on_settled};
+    w->slot = NULL;
     settle_start(&w->settling);
 }
 

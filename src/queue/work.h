@@ -58,6 +58,7 @@ struct work {
     size_t n_units;
     char *body; /* of a small one that is sent */
     uint64_t body_size;
+    bool is_body_known; /* it could be opened, and body is there if it is small: what is sent may begin */
 
     struct policy *policy; /* the version that is asked; NULL = not asked yet */
     struct policy_session *session;
@@ -66,6 +67,7 @@ struct work {
     size_t n_parcels;      /* alive */
     size_t n_ways;         /* made */
     struct settling settling; /* of the slice of files, or of what was given up */
+    struct suspect_slot *slot; /* of what a question sends: cleared with its result */
     bool is_aside;         /* its lease was given back by put_aside */
     bool is_kept;          /* its lease is not given back: see work_record_failed */
     bool question_asked;
