@@ -12,11 +12,18 @@
 
 /* --- results --- */
 
-/* The same for all that have no result of a server. */
+/* The same for all that have no result of a server. What an earlier next hop of the list has to do with it is not said. */
 void parcel_result(struct parcel *p, enum delivery_status status, const char *reply)
 {
-    for (size_t i = p->at; i < p->n; i++)
-        outcome_say(&p->outcomes[i], status, "%s", reply);
+    for (size_t i = p->at; i < p->n; i++) {
+        struct outcome *o = &p->outcomes[i];
+
+        outcome_say(o, status, "%s", reply);
+        o->hop = NULL;
+        o->stage = NULL;
+        o->remote[0] = o->remote_address[0] = '\0';
+        o->no_connection = false;
+    }
 }
 
 static void on_settled(struct settling *s, int rc)
@@ -41,6 +48,7 @@ static void on_source_idle(struct source *s)
         return;
     }
     if (p->over != NULL) {
+        w->slot = p->slot;
         w->n_parcels--;
         p->over(p);
         return;
@@ -65,10 +73,25 @@ void parcel_end(struct parcel *p)
     source_end(&p->source, on_source_idle);
 }
 
-/* Nothing is recorded: its units go back with what is left of the claim. */
+/* Not an attempt: again at due_us. */
+static void not_now(struct parcel *p, int64_t due_us)
+{
+    for (size_t i = p->at; i < p->n; i++) {
+        p->outcomes[i].limited = true;
+        p->outcomes[i].again_us = due_us;
+    }
+}
+
+/* Nothing is recorded: its units go back with what is left of the claim. But where some have a result already, it is kept: they would get
+ * the mail once more. */
 void parcel_give_back(struct parcel *p)
 {
-    p->n = 0;
+    if (p->at == 0) {
+        p->n = 0;
+    } else {
+        parcel_result(p, DELIVERY_AGAIN, "451 4.3.2 this server was stopped");
+        not_now(p, queue_now_us(p->work->queue));
+    }
     parcel_end(p);
 }
 
@@ -104,17 +127,18 @@ static bool is_only_parcel(const struct parcel *p)
 {
     const struct work *w = p->work;
 
-    return w->n_ways == 1 && w->n_files == 0 && w->claim.n_units == p->n && p->over == NULL;
+    return w->n_ways == 1 && w->n_files == 0 && w->claim.n_units == p->n && p->at == 0 && p->over == NULL;
 }
 
-/* Full. One message for one next hop is put back and its id remembered; one for several stays in memory while there is room. */
-static void wait(struct parcel *p, struct lane *l, uint32_t group)
+/* One message for one next hop is put back and its id remembered; one for several stays in memory while there is room. A slot that it has
+ * is left last: the lane lives so long. */
+void parcel_wait(struct parcel *p, struct lane *l)
 {
     struct work *w = p->work;
     struct queue *q = w->queue;
 
     if (is_only_parcel(p) && lane_push(l, w->claim.id) == 0) {
-        q->o.spool->ops->put_aside(q->o.spool, w->claim.id, w->claim.lease, group);
+        q->o.spool->ops->put_aside(q->o.spool, w->claim.id, w->claim.lease, l->group);
         w->is_aside = true;
         parcel_give_back(p);
         return;
@@ -122,12 +146,10 @@ static void wait(struct parcel *p, struct lane *l, uint32_t group)
     if (l->n_parcels < LANE_PARCELS_MAX) {
         list_append(&l->parcels, &p->waiting);
         l->n_parcels++;
+        parcel_leave_lane(p);
         return;
     }
-    for (size_t i = p->at; i < p->n; i++) {
-        p->outcomes[i].again_us = queue_now_us(q) + PARCEL_BUSY_S * INT64_C(1000000);
-        p->outcomes[i].limited = true;
-    }
+    not_now(p, queue_now_us(q) + PARCEL_BUSY_S * INT64_C(1000000));
     end_with(p, DELIVERY_AGAIN, "451 4.3.2 other mail for that next hop goes first");
 }
 
@@ -177,7 +199,7 @@ void parcel_next_hop(struct parcel *p)
             if (take_slot(p, l))
                 parcel_relay(p);
             else
-                wait(p, l, group);
+                parcel_wait(p, l);
             return;
         }
         skip_hop(p, l);
@@ -311,10 +333,12 @@ static struct parcel *parcel_new(struct work *w, size_t n)
     return NULL;
 }
 
+/* Its result, before there is one, takes nothing for done. */
 static void add(struct parcel *p, uint32_t unit, size_t rcpt)
 {
-    p->units[p->n] = p->outcomes[p->n].unit = unit;
-    p->outcomes[p->n].group = SPOOL_GROUP_NONE;
+    p->outcomes[p->n] = (struct outcome){.unit = unit, .group = SPOOL_GROUP_NONE};
+    outcome_say(&p->outcomes[p->n], DELIVERY_AGAIN, "451 4.3.0 nothing was tried");
+    p->units[p->n] = unit;
     p->rcpts[p->n++] = rcpt;
 }
 
@@ -425,6 +449,7 @@ bool parcel_start_one(struct work *w, const struct unit *u, uint32_t unit, void 
     if (p == NULL)
         return false;
     add(p, unit, u->rcpts[0]);
+    p->slot = w->slot;
     p->target = u->target;
     p->pinned = u->pinned;
     p->over = over;

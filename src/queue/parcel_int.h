@@ -8,6 +8,8 @@
 void parcel_result(struct parcel *p, enum delivery_status status, const char *reply);
 void parcel_end_with_verdict(struct parcel *p, const barid_verdict *v);
 void parcel_give_back(struct parcel *p);
+/* Its lane is full, or became so while policy was asked. */
+void parcel_wait(struct parcel *p, struct lane *l);
 void parcel_leave_lane(struct parcel *p);
 /* To the next hop of the list at at_hop, or the end. */
 void parcel_next_hop(struct parcel *p);

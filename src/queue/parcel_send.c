@@ -23,13 +23,24 @@ static int on_body(struct consignment *c, uint64_t offset, size_t n, barid_slice
     return source_read(&of_consignment(c)->source, offset, n, p_r);
 }
 
+/* What the store knows these units by: their group as it is recorded, which is of where they were tried before. */
+static uint32_t recorded_group(const struct parcel *p)
+{
+    const struct unit_state *states = p->work->loaded.units;
+
+    for (size_t i = 1; i < p->n; i++)
+        if (states[p->units[i]].group != states[p->units[0]].group)
+            return SPOOL_GROUP_NONE; /* any */
+    return states[p->units[0]].group;
+}
+
 static void on_final(struct consignment *c)
 {
     struct parcel *p = of_consignment(c);
 
     p->is_final = true;
     if (p->slot == NULL)
-        p->slot = suspect_mark(p->work->queue->suspects, p->work->claim.id, p->outcomes[0].group);
+        p->slot = suspect_mark(p->work->queue->suspects, p->work->claim.id, recorded_group(p));
 }
 
 static void on_result(struct consignment *c, size_t i, const struct send_result *r)
@@ -57,6 +68,28 @@ static void reached(struct parcel *p)
         queue_hasten(p->work->queue, p->lane->group);
 }
 
+/* One answer, for those too whose turn in a transaction has not come. A next hop that cannot be, for good, is no reason to keep others
+ * waiting: each of them is told the same at once. */
+static void unreached(struct parcel *p)
+{
+    const struct outcome *said = &p->outcomes[p->at];
+
+    for (size_t i = p->at + p->n_now; i < p->n; i++) {
+        uint32_t unit = p->outcomes[i].unit;
+
+        p->outcomes[i] = *said;
+        p->outcomes[i].unit = unit;
+    }
+    if (said->r.status == DELIVERY_AGAIN)
+        lane_failed(p->lane, p->started_ms, said->r.reply);
+    parcel_leave_lane(p);
+    p->at_hop++;
+    if (atomic_load(&p->work->queue->stopping))
+        parcel_end(p);
+    else
+        parcel_next_hop(p);
+}
+
 static void on_over(struct consignment *c)
 {
     struct parcel *p = of_consignment(c);
@@ -64,18 +97,17 @@ static void on_over(struct consignment *c)
     p->is_sending = p->is_final = false;
     p->source.consignment = NULL;
     if (is_unreached(p)) {
-        lane_failed(p->lane, p->started_ms, p->outcomes[p->at].r.reply);
-        parcel_leave_lane(p);
-        p->at_hop++;
-        parcel_next_hop(p);
+        unreached(p);
         return;
     }
     reached(p);
     p->at += p->n_now;
-    if (p->at < p->n && !atomic_load(&p->work->queue->stopping))
-        send_next(p);
-    else
+    if (p->at == p->n)
         parcel_end(p);
+    else if (atomic_load(&p->work->queue->stopping))
+        parcel_give_back(p);
+    else
+        send_next(p);
 }
 
 /* --- sent --- */
@@ -125,7 +157,10 @@ static void on_relay(struct ask *a)
         return;
     }
     lane_allow(p->lane, &p->hop);
-    send_next(p);
+    if (lane_is_over(p->lane))
+        parcel_wait(p, p->lane);
+    else
+        send_next(p);
 }
 
 void parcel_relay(struct parcel *p)
@@ -152,20 +187,16 @@ static void cut(struct parcel *p)
 
     t->cancel(t, &p->consignment);
     p->is_sending = p->is_final = false;
-    if (!is_final && p->at == 0) {
-        parcel_give_back(p);
-        return;
-    }
     for (size_t i = p->at; is_final && i < p->at + p->n_now; i++) {
         outcome_say(&p->outcomes[i], DELIVERY_AGAIN, "451 4.4.2 this server was stopped while the answer was awaited");
         p->outcomes[i].is_suspect = true;
+        p->outcomes[i].hop = &p->route.hops[p->at_hop];
     }
-    for (size_t i = p->at + (is_final ? p->n_now : 0); i < p->n; i++) {
-        outcome_say(&p->outcomes[i], DELIVERY_AGAIN, "451 4.3.2 this server was stopped");
-        p->outcomes[i].limited = true;
-        p->outcomes[i].again_us = queue_now_us(p->work->queue);
-    }
-    parcel_end(p);
+    p->at += is_final ? p->n_now : 0;
+    if (p->at == p->n)
+        parcel_end(p);
+    else
+        parcel_give_back(p);
 }
 
 static bool stop_one(struct parcel *p, bool by_force)

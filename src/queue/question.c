@@ -266,7 +266,7 @@ static void on_sent(struct parcel *p)
     question_send(w);
 }
 
-/* Where one place has failed the others wait for the next attempt: fewer are told twice. */
+/* A file's place in its lane is not for those that wait for a network. Where one place has failed the others wait for the next attempt: fewer are told twice. */
 void question_send(struct work *w)
 {
     struct question *a = w->question;
@@ -277,6 +277,7 @@ void question_send(struct work *w)
         work_asked(w);
         return;
     }
+    work_leave_lane(w);
     if (!parcel_start_one(w, &a->units[a->at++], w->claim.units[w->at], on_sent)) {
         outcome_say(&w->outcomes[0], DELIVERY_AGAIN, "451 4.3.0 out of memory");
         work_asked(w);
