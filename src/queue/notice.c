@@ -246,6 +246,10 @@ static void on_answer(struct ask *a)
 {
     struct notice *n = (struct notice *)((char *)a - offsetof(struct notice, ask));
 
+    if (atomic_load(&n->settling->work->queue->stopping)) { /* nobody has answered */
+        over(n, NOTICE_LATER);
+        return;
+    }
     switch (a->call.verdict.kind) {
     case BARID_HOLD:
         over(n, NOTICE_HELD);

@@ -89,6 +89,7 @@ static bool schedule(const struct work *w, struct outcome *o)
         return true;
     }
     if (take_ahead(&o->state, now_us)) {
+        o->state.attempts = before(w, o->unit)->attempts;
         o->limited = true;
         return true;
     }
@@ -109,17 +110,26 @@ static void give_up(const struct work *w, struct outcome *o)
                                        : UNIT_HELD;
 }
 
+/* Given up, and the record cannot be read to say so: for good all the same, with the reply that it had. */
+static bool stays_given_up(const struct work *w, struct outcome *o)
+{
+    if (o->state.status != UNIT_GIVEN_UP || o->hold || o->r.status != DELIVERY_AGAIN)
+        return false;
+    o->state.due_us = queue_now_us(w->queue) + outcome_retry(w).first_s * US_PER_S;
+    return true;
+}
+
 void outcome_decide(const struct work *w, struct outcome *o)
 {
-    const struct unit_state *was = before(w, o->unit);
-
-    o->state = *was;
+    o->state = *before(w, o->unit);
+    if (stays_given_up(w, o))
+        return;
     o->state.reply = slice_str(o->r.reply);
     o->state.due_us = 0;
-    o->state.suspect = o->is_suspect;
+    o->state.suspect |= o->is_suspect; /* no later attempt can say that it was not delivered then */
     if (o->group >= SPOOL_GROUP_FIRST)
         o->state.group = o->group;
-    if (!o->not_tried && o->state.attempts < UINT32_MAX)
+    if (!o->not_tried && !o->limited && o->state.attempts < UINT32_MAX)
         o->state.attempts++;
     if (o->hold)
         o->state.status = UNIT_HELD;
@@ -127,8 +137,6 @@ void outcome_decide(const struct work *w, struct outcome *o)
         o->state.status = UNIT_DONE;
     else if (o->r.status == DELIVERY_FAILED || !schedule(w, o))
         give_up(w, o);
-    if (o->limited)
-        o->state.attempts = was->attempts;
 }
 
 /* --- told --- */

@@ -100,7 +100,7 @@ static void on_hastened(struct pool_job *job)
     struct queue *q = h->queue;
 
     mem_free(q->o.mem, h);
-    atomic_fetch_sub(&q->recording, 1);
+    q->recording--;
     queue_wake(q);
 }
 
@@ -118,7 +118,7 @@ void queue_hasten(struct queue *q, uint32_t group)
     if (pool_start(q->o.pool, q->o.loop, &h->job) != 0)
         mem_free(q->o.mem, h);
     else
-        atomic_fetch_add(&q->recording, 1);
+        q->recording++;
 }
 
 /* --- works ----------------------------------------------------------------------------------
@@ -311,7 +311,7 @@ static void give_back_aside(struct queue *q)
 
 static void stop_if_idle(struct queue *q)
 {
-    if (q->running > 0 || atomic_load(&q->recording) > 0 || q->stopped ||
+    if (q->running > 0 || q->recording > 0 || q->stopped ||
         atomic_load(&q->woken)) /* a posted round still needs q */
         return;
     q->stopped = true;

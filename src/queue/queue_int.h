@@ -38,7 +38,7 @@ struct queue {
     struct list works;        /* all of them */
     struct list asking;       /* struct ask: questions that the policy has not answered */
     struct list unrecorded;   /* settlings that no memory was left to record */
-    atomic_size_t recording;  /* updates whose end is waited for, jobs that walk the store */
+    size_t recording;         /* updates whose end is waited for, jobs that walk the store */
     atomic_bool stopping;     /* read on pool threads */
     bool asks;                /* there is a policy: never changes */
     bool closed;              /* the store takes no more changes */

@@ -173,6 +173,12 @@ static bool ask_next(struct settling *s)
 
 /* --- reports --- */
 
+/* The report cannot be made now: nothing is lost while the unit says that it is due. */
+static void tell_later(const struct settling *s, struct outcome *o)
+{
+    o->state.due_us = queue_now_us(s->work->queue) + s->work->queue->o.retry.first_s * INT64_C(1000000);
+}
+
 static void after_failure(struct settling *s, struct notice *n, struct outcome *o)
 {
     switch (n->end) {
@@ -183,8 +189,8 @@ static void after_failure(struct settling *s, struct notice *n, struct outcome *
     case NOTICE_HELD:
         o->state.status = UNIT_HELD;
         break;
-    case NOTICE_LATER: /* the report could not be stored: nothing is lost while the unit says that it is due */
-        o->state.due_us = queue_now_us(s->work->queue) + s->work->queue->o.retry.first_s * INT64_C(1000000);
+    case NOTICE_LATER:
+        tell_later(s, o);
         break;
     }
 }
@@ -217,13 +223,17 @@ static bool is_told(const struct settling *s, const struct outcome *o, int stage
 
 static enum report_action action_of(const struct settling *s, int stage)
 {
+    size_t first = 0;
+
     switch (stage) {
     case SETTLE_FAILURE:
         return REPORT_FAILED;
     case SETTLE_DELAY:
         return REPORT_DELAYED;
     default: /* what a next hop took over without knowing of DSN was relayed (RFC 3461 5.2.2) */
-        return s->v[0].hop != NULL && s->v[0].hop->protocol == HOP_SMTP ? REPORT_RELAYED : REPORT_DELIVERED;
+        while (first + 1 < s->n && !is_told(s, &s->v[first], stage))
+            first++;
+        return s->v[first].hop != NULL && s->v[first].hop->protocol == HOP_SMTP ? REPORT_RELAYED : REPORT_DELIVERED;
     }
 }
 
@@ -233,8 +243,12 @@ static bool tell(struct settling *s, int stage)
     if (stopping(s) || !s->work->is_decoded || s->work->mail.sender.address.n == 0)
         return false;
     s->notice = notice_new(s, action_of(s, stage));
-    if (s->notice == NULL)
-        return false; /* given up stays given up: it is due again */
+    if (s->notice == NULL) {
+        for (size_t i = 0; stage == SETTLE_FAILURE && i < s->n; i++)
+            if (is_told(s, &s->v[i], stage))
+                tell_later(s, &s->v[i]);
+        return false;
+    }
     for (size_t i = 0; i < s->n; i++)
         if (is_told(s, &s->v[i], stage))
             notice_add(s->notice, i);
@@ -254,20 +268,29 @@ static bool tell(struct settling *s, int stage)
 #define RECORD_SLICE 32 /* changes in one call of the store: they stand on the stack, so recording needs no memory */
 
 struct recording {
+    struct loop_task task;
     struct queue *queue;
     struct suspect_slot *slot;
 };
 
+/* On the loop: when the last one is counted, the queue may go. */
+static void after_recording(struct loop_task *task)
+{
+    struct recording *r = (struct recording *)((char *)task - offsetof(struct recording, task));
+    struct queue *q = r->queue;
+
+    mem_free(q->o.mem, r);
+    q->recording--;
+    queue_wake(q);
+}
+
 static void on_recorded(void *user, int err) /* any thread */
 {
     struct recording *r = user;
-    struct queue *q = r->queue;
 
     if (err == 0)
         suspect_clear(r->slot);
-    mem_free(q->o.mem, r);
-    atomic_fetch_sub(&q->recording, 1);
-    queue_wake(q);
+    loop_post(r->queue->o.loop, &r->task);
 }
 
 /* What was sent is written with the next batch, at once: a crash before it sends it again. A file is found again by its name. */
@@ -278,12 +301,12 @@ static int update(struct settling *s, const struct unit_change *changes, size_t 
     int rc;
 
     if (r != NULL)
-        atomic_fetch_add(&q->recording, 1);
+        q->recording++;
     rc = spool->ops->update(spool, s->work->claim.id, s->work->claim.lease, changes, n,
                             r != NULL ? on_recorded : NULL, r);
     if (rc != 0 && r != NULL) {
         mem_free(q->o.mem, r);
-        atomic_fetch_sub(&q->recording, 1);
+        q->recording--;
     }
     if (rc == BARID_ENOTFOUND) { /* gone: erased by an operator while it was delivered */
         suspect_clear(s->slot);
@@ -301,7 +324,7 @@ static int record(struct settling *s)
     if (s->slot != NULL && (r = mem_alloc(s->work->queue->o.mem, sizeof(*r))) == NULL)
         return BARID_ENOMEM;
     if (r != NULL)
-        *r = (struct recording){s->work->queue, s->slot};
+        *r = (struct recording){.task.run = after_recording, .queue = s->work->queue, .slot = s->slot};
     while (rc == 0 && s->recorded < s->n) {
         size_t left = s->n - s->recorded, n = left < RECORD_SLICE ? left : RECORD_SLICE;
         bool is_last = n == left;

@@ -73,8 +73,10 @@ int source_read(struct source *s, uint64_t offset, size_t n, barid_slice *p_r)
 {
     const struct work *w = s->work;
 
-    if (w->body != NULL || offset >= w->body_size)
-        return give(w->body != NULL ? w->body + offset : NULL, (size_t)(w->body_size - offset), n, p_r);
+    if (offset >= w->body_size)
+        return give(NULL, 0, n, p_r);
+    if (w->body != NULL)
+        return give(w->body + offset, (size_t)(w->body_size - offset), n, p_r);
     if (s->is_busy)
         return 0;
     if (s->rc != 0)

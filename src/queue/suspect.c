@@ -39,12 +39,11 @@ static int map(struct suspects *s, const char *path, struct err *err)
 {
     int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     void *p = MAP_FAILED;
+    int e = fd >= 0 ? posix_fallocate(fd, 0, (off_t)FILE_SIZE) : errno;
 
-    if (fd >= 0 && posix_fallocate(fd, 0, (off_t)FILE_SIZE) == 0)
-        p = mmap(NULL, FILE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    if (p == MAP_FAILED) {
-        int e = errno;
-
+    if (e == 0 && (p = mmap(NULL, FILE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0)) == MAP_FAILED)
+        e = errno;
+    if (e != 0) {
         if (fd >= 0)
             close(fd);
         return err_errno(err, BARID_EIO, e, "%s: cannot be made or mapped", path);
