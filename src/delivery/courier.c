@@ -203,7 +203,7 @@ static void on_ready(struct courier *c)
         rc = c->o.ops->on_server(c->o.user, client, &c->part, refusal);
     c->is_waiting = rc == 0;
     if (rc < 0)
-        pass_by(c, refusal, false);
+        pass_by(c, refusal, rc != BARID_EUNSUPPORTED);
     if (rc <= 0)
         return;
     c->is_sent = true;
@@ -227,6 +227,7 @@ static void on_closed(struct courier *c, const barid_client_event *e)
 {
     struct courier_result r = result_of(c, e);
 
+    c->is_waiting = false;
     keep_for_all(c, &r);
     if (r.stage == BARID_STAGE_CONNECT && e->reply.code == 0 && c->o.unreachable != NULL)
         unreachable_add(c->o.unreachable, &r.server->endpoint, loop_now_ms(c->o.loop));

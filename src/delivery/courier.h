@@ -42,8 +42,8 @@ struct courier_ops {
     /* After the last result: the courier may be deleted from here. */
     void (*on_over)(void *user);
     /* A server is ready, before MAIL: *mail may be changed by what it offers (not the recipients), and with it what on_body gives from
-     * now on. 1; 0: not now, courier_server_ready says when and it is asked again; or a barid_err: this server is not asked,
-     * refusal says why: "554 5.6.3 ...". May be NULL. */
+     * now on. 1; 0: not now, courier_server_ready says when and it is asked again; BARID_EUNSUPPORTED: this server is not asked, but the
+     * next; another barid_err: no server is. refusal says why: "554 5.6.3 ...". May be NULL. */
     int (*on_server)(void *user, const barid_client *client, barid_client_mail *mail, char refusal[COURIER_TEXT_SIZE]);
     /* As dialogue_ops.on_final. May be NULL. */
     void (*on_final)(void *user);

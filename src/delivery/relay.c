@@ -125,10 +125,20 @@ static int on_server(void *user, const barid_client *client, barid_client_mail *
     return relay_source_choose(&s->source, barid_client_extensions(client), mail, refusal);
 }
 
+/* For who asks why a signature over the body no longer holds, or where octets were lost. */
+static void log_conversion(const struct shipment *s)
+{
+    log_record(s->relay->o.log, LOG_LEVEL_DEBUG, "relay", "converted",
+               LOG_STR("hop", s->c->hop->name),
+               LOG_INT("lost", downgrade_lost(s->source.converted)));
+}
+
 static void on_final(void *user)
 {
     struct shipment *s = user;
 
+    if (s->source.converted != NULL)
+        log_conversion(s);
     s->c->on_final(s->c);
 }
 
@@ -137,6 +147,13 @@ static const struct courier_ops courier_ops = {.on_result = on_result,
                                                .on_over = on_over,
                                                .on_server = on_server,
                                                .on_final = on_final};
+
+static void on_source_ready(void *user)
+{
+    struct shipment *s = user;
+
+    courier_server_ready(s->courier); /* s may be gone */
+}
 
 static int start_courier(struct shipment *s, size_t n_addresses)
 {
@@ -244,7 +261,7 @@ static int relay_send(struct transport *t, struct consignment *c)
     s->c = c;
     list_append(&relay->shipments, &s->node);
     arena_init(&s->arena, relay->o.mem, 0);
-    relay_source_init(&s->source, c, relay->o.mem);
+    relay_source_init(&s->source, c, relay->o.loop, relay->o.mem, on_source_ready, s);
     relay_config(&s->config, c->hop, relay->o.rng);
     if (fill_mail(s) != 0 || start(s) != 0) {
         shipment_free(s);
@@ -259,7 +276,11 @@ static void relay_body_ready(struct transport *t, struct consignment *c)
     struct shipment *s = c->sending;
 
     (void)t;
-    if (s != NULL && s->courier != NULL)
+    if (s == NULL || s->courier == NULL)
+        return;
+    if (s->source.waits)
+        courier_server_ready(s->courier);
+    else
         courier_body_ready(s->courier);
 }
 

@@ -31,7 +31,8 @@ enum hop_tls {
     HOP_TLS_REQUIRED,      /* any certificate */
     HOP_TLS_VERIFIED       /* one that names the host, from an authority that is known */
 };
-/* A body that the server has no extension for (8BITMIME, BINARYMIME). */
+/* A body that the server has no extension for (8BITMIME, BINARYMIME). What it needs, BODY= of MAIL says: a body that came without is
+ * sent as it is, whatever it holds, as nearly every server takes it. */
 enum hop_downgrade {
     HOP_CONVERT = 0, /* parts become quoted-printable or base64 */
     HOP_REFUSE       /* 5.6.3 */

@@ -148,5 +148,6 @@ const struct key declare_relay_keys[] = {
      .doc = "a connection is kept for another mail; 0 = not at all"},
     {"chunk", KEY_NUMBER, RELAY(chunk), 1024, MAX_CHUNK, .doc = "octets of one BDAT"},
     {"downgrade", KEY_CHOICE, RELAY(downgrade), .choices = downgrades,
-     .doc = "8-bit mail to a server that takes none: \"convert\" it or \"refuse\" (5.6.3)"},
+     .doc = "mail that came with BODY=8BITMIME or BINARYMIME to a server that takes none: "
+            "\"convert\" it or \"refuse\" (5.6.3)"},
     {.name = NULL}};
