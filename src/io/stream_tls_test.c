@@ -149,6 +149,40 @@ static void test_server_name_selects_certificate(void **state)
     }
 }
 
+/* "dir/01234567.0", as a directory of authorities has it. */
+static void name_by_hash(const char *dir, const char *cert, char path[128])
+{
+    FILE *in = fopen(cert, "r");
+    X509 *x = PEM_read_X509(in, NULL, NULL, NULL);
+
+    assert_non_null(x);
+    snprintf(path, 128, "%s/%08lx.0", dir, X509_subject_name_hash(x));
+    X509_free(x);
+    fclose(in);
+}
+
+static void test_directory_of_authorities(void **state)
+{
+    struct fixture *f = *state;
+    char link[128];
+
+    name_by_hash(f->certs.dir, f->certs.cert, link);
+    for (int i = 0; i < 2; i++) {
+        struct tls_client_options o = {TLS_VERIFY_PEER, f->certs.dir};
+        struct tls_ctx *ctx;
+        struct owner s, c;
+
+        if (i == 1)
+            assert_int_equal(symlink(f->certs.cert, link), 0);
+        assert_int_equal(tls_client_new(&ctx, &o, NULL), 0);
+        handshake(f, &s, &c, f->server, ctx, "mx.example.com");
+        assert_int_equal(c.tls_ok, i == 1);
+        tls_unref(&ctx);
+        close_both(&s, &c);
+    }
+    unlink(link);
+}
+
 static void test_not_tls(void **state)
 {
     struct fixture *f = *state;
@@ -598,6 +632,7 @@ int main(void)
         T(test_handshake),
         T(test_misuse),
         T(test_server_name_selects_certificate),
+        T(test_directory_of_authorities),
         T(test_not_tls),
         T(test_closed_during_handshake),
         T(test_cuts_and_truncation),

@@ -28,7 +28,7 @@ int tls_server_new(struct tls_ctx **ctx_r, const struct tls_server_options *o, s
 enum tls_verify { TLS_VERIFY_NONE, TLS_VERIFY_PEER };
 struct tls_client_options {
     enum tls_verify verify;
-    const char *ca_file; /* NULL = the system's store */
+    const char *ca_file; /* NULL = the system's store; or a directory, as `openssl rehash` names its files */
 };
 int tls_client_new(struct tls_ctx **ctx_r, const struct tls_client_options *o, struct err *err);
 

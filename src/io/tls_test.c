@@ -220,6 +220,9 @@ static void test_client(void **state)
     o.ca_file = c->cert;
     assert_int_equal(tls_client_new(&ctx, &o, &err), 0);
     tls_unref(&ctx);
+    o.ca_file = c->dir;
+    assert_int_equal(tls_client_new(&ctx, &o, &err), 0);
+    tls_unref(&ctx);
     o.ca_file = NULL;
     assert_int_equal(tls_client_new(&ctx, &o, &err), 0);
     tls_unref(&ctx);

@@ -134,7 +134,7 @@ const struct key declare_relay_keys[] = {
      .doc = "\"off\", \"opportunistic\" (where offered, any certificate), \"required\" or "
             "\"verified\""},
     {"ca", KEY_FILE, RELAY(ca), .shown = "the system's",
-     .doc = "file or directory of authorities for \"verified\""},
+     .doc = "file of authorities for \"verified\", or directory as openssl rehash makes it"},
     {"connect_timeout", KEY_MS, RELAY(connect_ms), 100, 600000,
      .doc = "to connect to one address"},
     {"max_connections", KEY_NUMBER, RELAY(max_connections), 1, MAX_COUNT,
