@@ -494,6 +494,29 @@ class SendAndSink(Case):
                 with open(self.path(envelope["file"]), "rb") as f:
                     self.assertEqual(f.read(), WIRE)
 
+    def test_verify_by_name_and_by_address(self):
+        self.good("certificate", "mx.example.com", "--cert", "c.pem", "--key", "k.pem")
+        self.good("certificate", "mx.example.com", "--cert", "other.pem", "--key", "other.key")
+        os.mkdir(self.path("authorities"))
+        digest = subprocess.run(["openssl", "x509", "-subject_hash", "-noout", "-in", self.path("c.pem")], check=True,
+                                capture_output=True, text=True).stdout.strip()
+        os.symlink(self.path("c.pem"), self.path("authorities/%s.0" % digest))
+        process, port = self.sink("--port", "0", "--cert", "c.pem", "--key", "k.pem")
+        tls = ["--from", "a@x.test", "--to", "u@y.test", "--tls", "starttls", "--verify", "--ca"]
+        for host in ("127.0.0.1", "localhost"):
+            for authority in ("c.pem", "authorities"):
+                with self.subTest(host + " " + authority):
+                    self.send(host + ":" + port, *tls, authority)
+        done = self.send("127.0.0.1:" + port, *tls, "other.pem", code=75)
+        self.assertIn("certificate verify failed", done.stderr)
+        process.terminate()
+        self.assertEqual(self.ended(process), 0)
+        self.assertEqual(len(self.envelopes()), 4)
+        # a certificate that names neither 127.0.0.2 nor its name
+        self.sink("--listen", "127.0.0.2:" + port, "--cert", "c.pem", "--key", "k.pem")
+        done = self.send("127.0.0.2:" + port, *tls, "c.pem", code=75)
+        self.assertIn("IP address mismatch", done.stderr)
+
     def test_binary_keeps_every_octet(self):
         process, port = self.sink("--port", "0")
         octets = b"Subject: x\r\n\r\n" + bytes(range(256)) + b"\n\r.\n.\r\n"

@@ -382,7 +382,7 @@ const struct command command_send = {
     "  --lmtp                speak LMTP\n"
     "  --helo NAME           our name\n"
     "  --tls MODE            none, starttls or implicit; else STARTTLS where it is offered\n"
-    "  --verify, --ca FILE   check the server's certificate, against FILE\n"
+    "  --verify, --ca FILE   check the server's certificate, against FILE or a directory\n"
     "  --user NAME           authenticate, with a password from one of:\n"
     "  --password-file FILE  its first line; - is standard input\n"
     "  --password-env NAME   a variable of the environment\n"

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/endpoint.h"
 #include "base/slice.h"
 #include "delivery/dialogue.h"
 #include "io/loop.h"
@@ -25,6 +26,7 @@ struct sender {
     size_t body_at;      /* octets of the message given to the session */
     enum barid_client_stage stage;
     unsigned code;
+    char tls_error[256]; /* why a handshake failed */
     bool is_unreachable; /* this address: there may be another */
     int rc;
     struct err *err;
@@ -62,7 +64,7 @@ static void on_session_closed(struct sender *s, const barid_client_event *ev)
                         (int)(ev->reply.text.n < 200 ? ev->reply.text.n : 200), ev->reply.text.p);
     else
         s->rc = err_set(s->err, ev->error != 0 ? ev->error : BARID_ECLOSED, "%s: %s", barid_client_stage_name(ev->stage),
-                        barid_strerror(ev->error != 0 ? ev->error : BARID_ECLOSED));
+                        s->tls_error[0] != '\0' ? s->tls_error : barid_strerror(ev->error != 0 ? ev->error : BARID_ECLOSED));
 }
 
 static void on_transcript(const barid_client_event *ev)
@@ -109,10 +111,10 @@ static int on_body(void *user, size_t n, barid_slice *p_r, bool *last_r)
 
 static void on_tls(void *user, const barid_tls_info *info, const struct err *err)
 {
-    const struct sender *s = user;
+    struct sender *s = user;
 
     if (info == NULL)
-        fprintf(stderr, "TLS: %s\n", err->text);
+        snprintf(s->tls_error, sizeof(s->tls_error), "%.255s", err->text);
     else if (s->o->verbose)
         fprintf(stderr, "= %.*s %.*s\n", (int)info->version.n, info->version.p, (int)info->cipher.n, info->cipher.p);
 }
@@ -163,19 +165,26 @@ static void take_address(struct sender *s, barid_endpoint *to)
     }
 }
 
+/* What a certificate has to name: the host as it was given, or the address that it is. */
+static const char *server_name(const struct sender *s, const barid_endpoint *to, char text[ENDPOINT_TEXT_SIZE])
+{
+    bool is_name = strchr(s->host, ':') == NULL && strspn(s->host, "0123456789.") != strlen(s->host);
+
+    if (s->unix_path != NULL)
+        return NULL;
+    endpoint_text(to, text);
+    return is_name ? s->host : text;
+}
+
 static int connect_next(struct sender *s)
 {
-    bool is_name = s->host[0] != '\0' && strchr(s->host, ':') == NULL && strspn(s->host, "0123456789.") != strlen(s->host);
-    const struct dialogue_options o = {.loop = s->loop,
-                                       .config = s->o->client,
-                                       .tls = s->tls,
-                                       .server_name = is_name ? s->host : NULL,
-                                       .ops = &dialogue_ops,
-                                       .user = s};
+    char text[ENDPOINT_TEXT_SIZE];
+    struct dialogue_options o = {.loop = s->loop, .config = s->o->client, .tls = s->tls, .ops = &dialogue_ops, .user = s};
     struct dialogue_place place = {.unix_path = s->unix_path, .connect_ms = SEND_CONNECT_MS};
 
     if (s->next_address != NULL)
         take_address(s, &place.to);
+    o.server_name = server_name(s, &place.to, text);
     s->is_unreachable = false;
     s->rc = 0;
     s->err->code = 0;
