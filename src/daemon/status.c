@@ -115,6 +115,8 @@ static void put_queue(struct daemon *d, json_t *o)
     set_int(q, "delivered", s.delivered);
     set_int(q, "deferred", s.deferred);
     set_int(q, "held", s.held);
+    set_int(q, "failed", s.failed);
+    set_int(q, "reported", s.reported);
     set_int(q, "running", s.running);
     json_object_set_new(o, "queue", q);
 }
