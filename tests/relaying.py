@@ -70,8 +70,8 @@ class Report:
         parts = self.mail.get_payload()
         self.text = parts[0].get_payload(decode=True).decode()
         groups = parts[1].get_payload()
-        if isinstance(groups, str):  # message/global-delivery-status is unknown to the parser
-            text = parts[1].get_payload(decode=True).decode()
+        if parts[1].get_content_type() != "message/delivery-status":  # the parser takes it for one message
+            text = groups[0].as_bytes().decode()
             groups = [email.message_from_string(g + "\n\n") for g in re.split(r"\n\n+", text.strip())]
         self.message = dict(groups[0].items())
         self.rcpts = {g["Final-Recipient"].partition("; ")[2]: dict(g.items()) for g in groups[1:]}
