@@ -295,12 +295,16 @@ void lane_failed(struct lane *l, uint64_t started_ms, const char *reply)
         snprintf(l->reply, LANE_REPLY_SIZE, "%s", reply);
 }
 
-bool lane_reached(struct lane *l)
+bool lane_reached(struct lane *l, bool again)
 {
-    bool was_down = l->fails > 0;
+    uint64_t now = now_ms(l);
+    bool is_rested = l->hastened_ms == 0 || now - l->hastened_ms >= LANE_HASTEN_S * UINT64_C(1000);
+    bool hastens = l->fails > 0 || (again && is_rested);
 
     l->fails = 0;
-    l->reached_ms = now_ms(l);
+    l->reached_ms = now;
     l->limit += l->limit < l->max;
-    return was_down;
+    if (hastens)
+        l->hastened_ms = now;
+    return hastens;
 }

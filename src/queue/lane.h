@@ -32,6 +32,8 @@ struct hop;
 /* Parcels that hold their message in memory while they wait: those of messages for several next hops. More are put off. */
 #define LANE_PARCELS_MAX 8
 #define LANE_REPLY_SIZE  256
+/* Making the others due walks the whole index: once for many mails that come through after an outage. */
+#define LANE_HASTEN_S 60
 
 struct lane {
     struct queue *queue;
@@ -50,6 +52,7 @@ struct lane {
     uint64_t failed_ms;   /* the last of them */
     uint64_t down_until_ms;
     char *reply;          /* what was said then; NULL = none */
+    uint64_t hastened_ms; /* what waits was made due last; 0 = never */
 
     uint32_t rate, rate_s, sent; /* sent: since window_ms */
     uint64_t window_ms;
@@ -93,7 +96,8 @@ void lane_count(struct lane *l);
 bool lane_is_over(const struct lane *l);
 /* Nobody was reached by a mail that was begun at started_ms. */
 void lane_failed(struct lane *l, uint64_t started_ms, const char *reply);
-/* Somebody was. true: the lane was down before. */
-bool lane_reached(struct lane *l);
+/* Somebody was. true: what else waits for it is to be made due (queue_hasten). again: the mail had failed for want of that before; after a
+ * restart nothing else tells that the next hop was down. */
+bool lane_reached(struct lane *l, bool again);
 
 #endif

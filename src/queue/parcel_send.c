@@ -58,13 +58,13 @@ static bool is_unreached(const struct parcel *p)
     return p->outcomes[p->at].no_connection && p->outcomes[p->at].r.status != DELIVERY_DONE;
 }
 
-/* Somebody answers there: what failed for want of that goes now. Also after a restart, which knows nothing of lanes. */
+/* Somebody answers there: what failed for want of that goes now. */
 static void reached(struct parcel *p)
 {
     const struct unit_state *u = &p->work->loaded.units[p->units[0]];
-    bool was_down = lane_reached(p->lane);
+    bool again = u->attempts > 0 && slice_starts_nocase(u->reply, BARID_S("451 4.4.1"));
 
-    if (was_down || (u->attempts > 0 && slice_starts_nocase(u->reply, BARID_S("451 4.4.1"))))
+    if (lane_reached(p->lane, again))
         queue_hasten(p->work->queue, p->lane->group);
 }
 
