@@ -401,6 +401,15 @@ static void test_owner_chooses(void **state)
     assert_string_equal(f.log[0], "failed 1 554 5.6.3 not for this one");
     assert_int_equal(f.asked, 2);
     end(&f);
+    /* another error: nor the next */
+    begin(&f);
+    add_server(&f, NULL, true);
+    add_server(&f, NULL, true);
+    f.server_says = BARID_ENOMEM;
+    run(&f);
+    assert_string_equal(f.log[0], "failed 0 554 5.6.3 not for this one");
+    assert_int_equal(f.asked, 1);
+    end(&f);
 }
 
 static void test_nothing_to_say(void **state)

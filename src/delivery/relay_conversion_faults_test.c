@@ -270,6 +270,7 @@ static void test_cancel(void **state)
 
 static void convert_without_memory(struct fail_mem *fail, const char *offers)
 {
+    const struct rule rules[] = {{"EHLO", offers, 0}, {0}};
     struct post p;
 
     if (post_begin(&p, &fail->mem)) {
@@ -278,7 +279,7 @@ static void convert_without_memory(struct fail_mem *fail, const char *offers)
 
         p.mail.params.body = BARID_BODY_8BITMIME;
         for (size_t i = 0; i < 2; i++)
-            post_server(&p, i, (const struct rule[]){{"EHLO", offers, 0}, {0}}, true);
+            post_server(&p, i, rules, true);
         rc = post_send(parcel);
         assert_true(rc == 0 || rc == BARID_ENOMEM);
         if (rc == 0)
