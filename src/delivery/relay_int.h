@@ -42,7 +42,7 @@ struct relay_source {
     void *user;
     struct buf piece; /* header and the beginning of the body in one; or what was converted */
     struct relay_conversion
-        *conversion; /* for the last server that needed one; the next may, too */
+        *conversion;             /* for the last server that needed one; the next may, too */
     struct downgrade *converted; /* what this server gets, or NULL: the message as it is */
     bool waits;                  /* relay_source_choose said 0 and the body has to come first */
 };
