@@ -21,7 +21,7 @@ from fake_mta import FakeMTA
 from harness import Barid, Tests
 
 # %s: more declarations.
-HEAD = harness.HEAD.replace("workers(2)", "workers(1)") + """
+HEAD = harness.SMALL_SEGMENTS.replace("workers(2)", "workers(1)") + """
 networks { trusted = { "127.0.0.1" } }
 listen { "127.0.0.1:@smtp@" }
 dns { servers = { "127.0.0.1:@dns@" } }
@@ -203,7 +203,10 @@ class RelayTests(Tests):
 
     def wait_what(self, ident, what, n=1):
         """The n-th line of the log that says so of that mail."""
-        return self.wait_lines(ident, n, what)[n - 1]
+        line = self.wait_lines(ident, n, what)[n - 1]
+        for mta in self.mtas:
+            mta.settle()
+        return line
 
     def show(self, ident):
         status, found = self.daemon.get("/v1/queue/" + ident)
@@ -215,6 +218,8 @@ class RelayTests(Tests):
     def gone(self, ident):
         """Nothing is left of it: everything is recorded."""
         self.daemon.wait(lambda: self.show(ident) is None, "the end of " + ident)
+        for mta in self.mtas:
+            mta.settle()
 
     def assert_due(self, unit, line, seconds):
         """As the schedule says, from that line of the log on: not before, and at most a tenth later."""

@@ -166,7 +166,7 @@ static int get_suspect(lua_State *L, struct object *o)
  * @field {list} recipients list of rcpt
  * @field {number} attempts so far, with this one
  * @field {number} next_attempt deferred: by the schedule, seconds since 1970; nil = no more
- * @field {boolean} suspect the connection was lost after the mail's end: it may have been
+ * @field {boolean} suspect a connection was lost after the mail's end, now or before: it may have been
  * delivered
  */
 static const struct field fields[] = {{"status", .get = get_status},

@@ -126,7 +126,9 @@ void outcome_decide(const struct work *w, struct outcome *o)
         return;
     o->state.reply = slice_str(o->r.reply);
     o->state.due_us = 0;
-    o->state.suspect |= o->is_suspect; /* no later attempt can say that it was not delivered then */
+    /* Once in doubt, in doubt to its end: no later attempt can say that it was not delivered then. */
+    o->state.suspect |= o->is_suspect;
+    o->r.maybe_duplicate = o->r.maybe_duplicate || o->state.suspect;
     if (o->group >= SPOOL_GROUP_FIRST)
         o->state.group = o->group;
     if (!o->not_tried && !o->limited && o->state.attempts < UINT32_MAX)
@@ -248,7 +250,7 @@ void outcome_note(const struct work *w, const struct outcome *o)
                                          .reply = slice_str(o->r.reply),
                                          .due_us = o->state.status == UNIT_PENDING ? o->state.due_us : 0,
                                          .attempts = o->state.attempts,
-                                         .suspect = o->is_suspect});
+                                         .suspect = o->state.suspect});
 }
 
 void outcome_count(struct queue *q, const struct outcome *o)

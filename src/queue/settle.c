@@ -130,7 +130,7 @@ static void describe(struct settle_ask *a, const struct outcome *o)
 
     outcome_decide(a->settling->work, &would);
     a->result = (struct send_result){.status = o->r.status,
-                                     .is_suspect = o->is_suspect,
+                                     .is_suspect = would.state.suspect,
                                      .no_connection = o->no_connection,
                                      .stage = o->stage,
                                      .reply = slice_str(o->r.reply),
