@@ -51,6 +51,7 @@ class FakeMTA(fake.Fake):
         self.ended = []          # those that are over
         self.silent = []         # who is within "silence"
         self.peak = 0            # most connections at once
+        self.ending = 0          # mails that are being answered: the client may know the reply before it is here
         self.closing = threading.Event()
         self.context = None
         self._numbers = itertools.count(1)
@@ -178,6 +179,11 @@ class FakeMTA(fake.Fake):
             found.append("AUTH " + " ".join(self.mechanisms))
         return found
 
+    def answering(self, n):
+        with self.changed:
+            self.ending += n
+            self.changed.notify_all()
+
     def next_mail(self):
         return next(self._numbers)
 
@@ -201,6 +207,10 @@ class FakeMTA(fake.Fake):
             for end in self.silent:
                 end.send(b"x")
             self.silent = []
+
+    def settle(self):
+        """Until what the client has heard of its mails is in mails, too."""
+        self.wait_until(lambda: self.ending <= len(self.silent), "the record of what was answered")
 
     @property
     def active(self):

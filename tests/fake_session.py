@@ -368,6 +368,7 @@ class Session(fake_wire.Wire):
     def end_of_mail(self, how):
         mail, to = self.mail, self.accepted()
         mail.how, mail.dot = how, True
+        self.mta.answering(1)
         try:
             if self.mta.lmtp:
                 for recipient in mail.recipients:
@@ -385,6 +386,7 @@ class Session(fake_wire.Wire):
         finally:
             self.mail = None
             self.mta.keep(mail)
+            self.mta.answering(-1)
 
     def final_reply(self, to_whom, about, ordinary=None):
         try:
