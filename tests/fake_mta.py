@@ -93,6 +93,10 @@ class FakeMTA(fake.Fake):
         self._acceptor = threading.Thread(target=self._accept, args=(self._listener,), daemon=True)
         self._acceptor.start()
 
+    def take_little(self):
+        """Connections from now on hold 64 KiB that are not read; else the kernel's buffers grow to some megabytes."""
+        self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+
     def down(self):
         """Connections are refused from now on; those that are there go on."""
         if self._listener is not None:

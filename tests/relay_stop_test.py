@@ -25,8 +25,8 @@ class Stopped(RelayTests):
     def begin(self, rows):
         begun = []
         for name, rule, options in rows:
-            mta = self.mta([rule], **options)
-            begun.append((name, mta, self.submit(route=mta, body=BODY * (110000 if "within" in name else 1))))
+            mta = self.mta([rule], small=True, **options)
+            begun.append((name, mta, self.submit(route=mta, body=BODY * (80000 if "within" in name else 1))))
         for name, mta, _ in begun:
             mta.wait(silence=1)
         self.at_rest()

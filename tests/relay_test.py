@@ -100,9 +100,9 @@ class Sessions(RelayTests):
         begun = []
         for action in ("close", "reset", "421 4.3.2 going down"):
             for name, ehlo in (("DATA", self.DATA), ("BDAT", fake_mta.EHLO)):
-                mta = self.mta(["content after=200000 nth=1 -> " + action], ehlo=ehlo)
+                mta = self.mta(["content after=200000 nth=1 -> " + action], ehlo=ehlo, small=True)
                 begun.append(((name, None, r"^(451 4.4.2 \[127.0.0.1\]|421 4.3.2)"), mta,
-                              self.submit(route=mta, body=body * 110000)))
+                              self.submit(route=mta, body=body * 80000)))
         self.end(begun)
         self.assert_suspects(begun)
         for _, mta, _ in begun:

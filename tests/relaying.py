@@ -125,8 +125,11 @@ class RelayTests(Tests):
 
     # --- servers
 
-    def mta(self, rules=(), **options):
+    def mta(self, rules=(), small=False, **options):
+        """small: takes little that it has not read, so that a large mail is still with us while it is silent."""
         mta = FakeMTA(rules, **options).start()
+        if small:
+            mta.take_little()
         self.mtas.append(mta)
         return mta
 
@@ -159,6 +162,15 @@ class RelayTests(Tests):
             except OSError:
                 pass  # a thread that ended
         return True
+
+    def until(self, condition, what):
+        """For what no line of the log tells: asked again and again."""
+        end = time.monotonic() + DEADLINE
+        while not condition():
+            if time.monotonic() > end:
+                raise Hang("never happened: %s; the log ends:\n%s" % (what, self.daemon.log()))
+            with self.daemon.changed:
+                self.daemon.changed.wait(0.005)
 
     # --- mail
 
@@ -217,7 +229,7 @@ class RelayTests(Tests):
 
     def gone(self, ident):
         """Nothing is left of it: everything is recorded."""
-        self.daemon.wait(lambda: self.show(ident) is None, "the end of " + ident)
+        self.until(lambda: self.show(ident) is None, "the end of " + ident)
         for mta in self.mtas:
             mta.settle()
 
@@ -235,11 +247,11 @@ class RelayTests(Tests):
     def assert_counts(self, **expected):
         """Since the case began: units, and the reports' own deliveries."""
         wanted = {k: self.before[k] + expected.get(k, 0) for k in self.before}
-        self.daemon.wait(lambda: all(m["state"] != "active" or m["units"]["pending"] == 0 or m["next_attempt"] is not None
-                                     for m in self.daemon.queue()), "results that are recorded")
-        end = time.monotonic() + 5
-        while self.counts() != wanted and time.monotonic() < end:
-            os.sched_yield()
+        try:
+            self.until(lambda: self.counts() == wanted, "these counts")
+        except Hang:
+            pass
+        self.at_rest()  # and no more comes
         now = self.counts()
         self.assertEqual({k: now[k] - self.before[k] for k in now if now[k] != self.before[k]},
                          {k: v for k, v in expected.items() if v})
