@@ -11,6 +11,7 @@
 
 #include "base/slice.h"
 #include "message/record.h"
+#include "queue/queue_int.h"
 #include "queue/relay_testing.h"
 
 /* --- next hops ------------------------------------------------------------------------------- */
@@ -299,7 +300,11 @@ void start_relaying(struct relaying *r)
 void stop_relaying(struct relaying *r)
 {
     queue_stop(r->f.queue, on_stopped, &r->f);
-    for (r->f.stopped = false; !r->f.stopped;)
+    r->f.stopped = false;
+    settle(&r->f);
+    if (!r->f.stopped)
+        advance(&r->f, QUEUE_STOP_MS * INT64_C(1000));
+    while (!r->f.stopped)
         loop_turn(r->f.loop, true);
     queue_del(&r->f.queue);
     settle(&r->f);
@@ -373,6 +378,10 @@ static void add_rcpt(struct mail *m, const struct letter *l, size_t i, struct un
     rcpt->notify = l->notify;
     rcpt->verdict = RCPT_ACCEPTED;
     *u = (struct unit){.kind = l->is_file && i % 2 == 0 ? DISPOSITION_STORE : DISPOSITION_SEND, .pinned = l->pinned, .n_rcpts = 1};
+    if (l->is_asked) {
+        rcpt->verdict = RCPT_TEMPFAILED;
+        u->kind = (enum disposition_kind)0;
+    }
     if (u->kind == DISPOSITION_STORE)
         u->target = BARID_S("box");
     else if (l->target != NULL)

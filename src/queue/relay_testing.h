@@ -80,6 +80,7 @@ struct letter {
     size_t n_rcpts;        /* 0: as many as there are; more: u0, u1, ... at the domain of the first */
     const char *target;
     bool pinned, is_file;  /* every other recipient's unit is a file, the first included */
+    bool is_asked;         /* policy has put all of them off: kind 0 */
     unsigned notify;
     size_t body_n;         /* 0: 6 octets */
     struct unit_state state; /* of each unit; its group is found */
@@ -105,7 +106,7 @@ uint32_t group_of_domain(const struct relaying *r, const char *domain);
 size_t sent_to(const struct relaying *r, const char *hop);
 /* Turns and hours until the store is empty. */
 void run_dry(struct relaying *r);
-/* The queue is stopped, the process "killed" and started again on the same store. */
+/* Whoever has not answered by then is not waited for. */
 void stop_relaying(struct relaying *r);
 /* All of a stored message's header and body, NUL-terminated; to be freed. Its id; 0: there is none behind that id. */
 uint64_t read_stored(struct relaying *r, uint64_t after, char **text_r);
