@@ -95,13 +95,22 @@ class PostfixServer(Server):
         self.postfix = postfix
 
     def start(self):
+        self.postfix.clean()
+        self.resume()
+
+    def resume(self, relay=None, connections=0):
+        """Start on the files that are there; relay: the port that mail goes on to, None = it is put on hold."""
         self.port = free_port()
-        self.postfix.configure(self.port)
+        self.postfix.configure(self.port, relay, connections)
         self.spawn(self.postfix.command(), **self.postfix.options())
         self.wait_port()
 
     def kept(self):
         return self.postfix.held()
+
+    def halt(self):
+        """Ends it, and keeps the files."""
+        Server.stop(self)
 
     def stop(self):
         super().stop()
@@ -160,9 +169,12 @@ class Barid(Server):
         self.binary, self.folder, self.policy = os.path.abspath(binary), folder, policy
         self.dir = self.tls_port = None
 
-    def start(self):
+    def make(self):
         self.dir = tempfile.mkdtemp(prefix="barid-", dir=self.folder)
         os.mkdir(self.dir + "/mail")
+
+    def start(self):
+        self.make()
         self.resume()
 
     def resume(self, policy=None):
