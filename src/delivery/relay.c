@@ -13,13 +13,15 @@
 #include "base/list.h"
 #include "base/mem.h"
 #include "base/slice.h"
+#include "delivery/answers.h"
 #include "delivery/relay_int.h"
 
 #define CONNECT_MS 30000 /* where a hop does not say */
 
 struct relay {
     struct transport transport;
-    struct relay_options o;
+    struct relay_options o; /* hosts: the answers, which ask o.dns */
+    struct answers *answers;
     struct connections *connections;
     struct unreachable unreachable;
     struct list shipments;
@@ -296,6 +298,7 @@ static void relay_close(struct transport *t)
     struct relay *relay = relay_of(t);
 
     connections_del(&relay->connections);
+    answers_del(&relay->answers);
     tls_unref(&relay->o.tls);
     tls_unref(&relay->o.tls_verified);
     mem_free(relay->o.mem, relay);
@@ -319,7 +322,9 @@ void relay_set_tls(struct transport *t, struct tls_ctx *tls, struct tls_ctx *tls
 
 void relay_set_dns(struct transport *t, struct dns *dns)
 {
-    relay_of(t)->o.hosts = hosts_source_dns(dns);
+    struct hosts_source source = hosts_source_dns(dns);
+
+    answers_set_source(relay_of(t)->answers, &source);
 }
 
 int relay_open(struct transport **t_r, const struct relay_options *o, struct err *err)
@@ -327,6 +332,8 @@ int relay_open(struct transport **t_r, const struct relay_options *o, struct err
     struct relay *relay = mem_zalloc(o->mem, sizeof(*relay));
     struct connections_options k = {
         .loop = o->loop, .idle_ms = o->idle_ms > 0 ? o->idle_ms : RELAY_IDLE_MS, .mem = o->mem};
+
+    struct hosts_source source = o->hosts.ask != NULL ? o->hosts : hosts_source_dns(o->dns);
 
     *t_r = NULL;
     if (relay == NULL)
@@ -339,15 +346,15 @@ int relay_open(struct transport **t_r, const struct relay_options *o, struct err
                                           .close = relay_close};
     relay->o = *o;
     relay->o.rng = o->rng != NULL ? o->rng : &rng_system;
-    if (o->hosts.ask == NULL)
-        relay->o.hosts = hosts_source_dns(o->dns);
     relay->o.tls = reference(o->tls);
     relay->o.tls_verified = reference(o->tls_verified);
     list_init(&relay->shipments);
-    if (connections_new(&relay->connections, &k) != 0) {
+    if (answers_new(&relay->answers, o->loop, &source, relay->o.rng, o->mem) != 0 ||
+        connections_new(&relay->connections, &k) != 0) {
         relay_close(&relay->transport);
         return err_set(err, BARID_ENOMEM, "out of memory");
     }
+    relay->o.hosts = answers_source(relay->answers);
     *t_r = &relay->transport;
     return 0;
 }

@@ -37,6 +37,7 @@ struct dns_query {
     enum dns_status status;
     struct dns_record *records;
     size_t n;
+    uint32_t negative_ttl;
 };
 
 struct dns {
@@ -105,7 +106,7 @@ static void deliver(struct dns *dns)
     while (!list_empty(&dns->batch)) {
         struct dns_query *q = LIST_ENTRY(dns->batch.next, struct dns_query, node);
         struct dns_answer answer = {q->status, q->authenticated && q->status != DNS_CANCELLED,
-                                    q->records, q->n};
+                                    q->records, q->n, q->negative_ttl};
 
         list_remove(&q->node);
         dns->outstanding--;
@@ -222,6 +223,7 @@ static void on_reply(struct dns_query *q, const struct dns_reply *reply)
     q->hops += reply->hops;
     q->records = reply->records;
     q->n = reply->n;
+    q->negative_ttl = reply->negative_ttl;
     if (reply->rcode == 1 && q->q.edns) { /* FORMERR: a server from before EDNS (RFC 6891 7) */
         q->q.edns = false;
         ask(q);

@@ -45,6 +45,7 @@ struct dns_answer {
     bool authenticated; /* AD bit, only ever set when servers are trusted to validate */
     const struct dns_record *records; /* of the asked type; CNAMEs are followed (bounded) */
     size_t n;
+    uint32_t negative_ttl; /* NODATA, NXDOMAIN: seconds that this may be believed (RFC 2308 5); 0 = nobody said */
 };
 
 struct dns_options {

@@ -201,10 +201,18 @@ static int walk(struct collect *c, size_t at, unsigned count, enum dns_type type
     return 1;
 }
 
+static uint32_t negative_ttl(const uint8_t *msg, const struct rr *soa)
+{
+    const uint8_t *last = msg + soa->rdata + soa->rdlen - 4;
+    uint32_t minimum = soa->rdlen > 20 ? (uint32_t)get16(last) << 16 | get16(last + 2) : 0;
+
+    return soa->ttl < minimum ? soa->ttl : minimum;
+}
+
 /* A SOA in the authority section: the name exists without such records (RFC 2308 2.2), asking
- * again is no use. */
+ * again is no use for *ttl_r seconds: those of the record, or its last field where that is less. */
 static bool has_soa(const uint8_t *msg, size_t n, size_t at, unsigned answers,
-                    unsigned authority)
+                    unsigned authority, uint32_t *ttl_r)
 {
     struct rr rr;
 
@@ -212,8 +220,10 @@ static bool has_soa(const uint8_t *msg, size_t n, size_t at, unsigned answers,
         if (rr_read(msg, n, &at, &rr) != 0)
             return false;
     for (unsigned i = 0; i < authority && rr_read(msg, n, &at, &rr) == 0; i++)
-        if (rr.type == TYPE_SOA)
+        if (rr.type == TYPE_SOA) {
+            *ttl_r = negative_ttl(msg, &rr);
             return true;
+        }
     return false;
 }
 
@@ -272,6 +282,16 @@ static int read_head(const uint8_t *msg, size_t n, const struct dns_question *q,
     return 0;
 }
 
+/* No longer than the chain that led to what is not there. */
+static bool read_soa(const struct collect *c, size_t at, struct dns_reply *reply)
+{
+    bool found = has_soa(c->msg, c->n, at, get16(c->msg + 6), get16(c->msg + 8), &reply->negative_ttl);
+
+    if (reply->negative_ttl > c->ttl)
+        reply->negative_ttl = c->ttl;
+    return found;
+}
+
 static int read_answers(struct collect *c, size_t at, const struct dns_question *q,
                         struct dns_reply *reply)
 {
@@ -284,7 +304,7 @@ static int read_answers(struct collect *c, size_t at, const struct dns_question 
     if (rc != 0 || reply->status != DNS_OK || c->records.len > 0)
         return rc;
     reply->status = DNS_NODATA;
-    reply->incomplete = reply->hops > 0 && !has_soa(c->msg, c->n, at, count, get16(c->msg + 8));
+    reply->incomplete = !read_soa(c, at, reply) && reply->hops > 0;
     return 0;
 }
 
@@ -304,6 +324,8 @@ int dns_reply_read(const uint8_t *msg, size_t n, const struct dns_question *q,
     reply_r->ad = (msg[3] & 0x20) != 0;
     reply_r->status = status_of_rcode(reply_r->rcode);
     rc = reply_r->status == DNS_OK ? read_answers(&c, at, q, reply_r) : 0;
+    if (reply_r->status == DNS_NXDOMAIN)
+        read_soa(&c, at, reply_r);
     if (rc == 0)
         rc = finish(&c, reply_r);
     buf_deinit(&c.records);

@@ -54,6 +54,7 @@ struct dns_reply {
     struct dns_record
         *records; /* one block from malloc with all texts, to be freed; NULL when n is 0 */
     size_t n;
+    uint32_t negative_ttl; /* as in dns_answer */
     unsigned hops;   /* CNAMEs followed */
     bool incomplete; /* the chain ends in a name that the answer says nothing about: ask for
                         target */
