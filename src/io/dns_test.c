@@ -75,6 +75,7 @@ struct result {
     unsigned done;
     enum dns_status status;
     bool authenticated;
+    uint32_t negative_ttl;
     char text[4096]; /* of all records, one per line */
     struct fixture *f;
     bool delete_dns;
@@ -89,6 +90,7 @@ static void on_answer(void *user, const struct dns_answer *a)
     r->done++;
     r->status = a->status;
     r->authenticated = a->authenticated;
+    r->negative_ttl = a->negative_ttl;
     for (size_t i = 0; i < a->n; i++) {
         const struct dns_record *rec = &a->records[i];
         char z[INET6_ADDRSTRLEN] = "";
@@ -141,6 +143,31 @@ static void test_answers(void **state)
     check(f, f->dns, "other.test", DNS_A, DNS_NODATA,
           ""); /* an answer about another name is none */
     check(f, f->dns, "formerr.test", DNS_A, DNS_OK, "192.0.2.1/300\n");
+}
+
+/* RFC 2308 5: the TTL of the SOA or its MINIMUM, whichever is less. */
+static void test_negative_ttl(void **state)
+{
+    static const struct {
+        const char *name;
+        enum dns_status status;
+        uint32_t ttl;
+    } rows[] = {{"nx.test", DNS_NXDOMAIN, 0},
+                {"nxsoa.test", DNS_NXDOMAIN, 60},
+                {"nodata.test", DNS_NODATA, 0},
+                {"soa.test", DNS_NODATA, 300},
+                {"soashort.test", DNS_NODATA, 0},
+                {"a.test", DNS_OK, 0}};
+    struct fixture *f = *state;
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct result r = {.f = f};
+
+        assert_int_equal(dns_ask(f->dns, slice_str(rows[i].name), DNS_A, on_answer, &r, NULL), 0);
+        turn_until(f, &r, 1);
+        assert_int_equal(r.status, rows[i].status);
+        assert_int_equal(r.negative_ttl, rows[i].ttl);
+    }
 }
 
 static void test_cname(void **state)
@@ -344,6 +371,7 @@ int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
+        T(test_negative_ttl),      T(test_cname),     T(test_truncated_goes_to_tcp),
         T(test_answers),      T(test_cname),     T(test_truncated_goes_to_tcp),
         T(test_timeout),      T(test_bad_names), T(test_authenticated),
         T(test_limit),        T(test_cancel),    T(test_delete),

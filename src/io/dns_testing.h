@@ -77,6 +77,18 @@ static inline void put_cname(struct message *m, const char *owner, const char *t
     put_rr(m, owner, 5, rdata.p, rdata.n);
 }
 
+/* In the authority section, TTL 300, this as its MINIMUM. rdlen: cut there, or 22 = whole. */
+static inline void put_soa(struct message *m, unsigned minimum, size_t rdlen)
+{
+    unsigned char rdata[22] = {0};
+
+    rdata[20] = (unsigned char)(minimum >> 8);
+    rdata[21] = (unsigned char)minimum;
+    put_rr(m, "test", 6, rdata, rdlen);
+    m->p[7]--;
+    m->p[9]++;
+}
+
 static inline void answer_txt(struct message *m, unsigned strings, bool tcp)
 {
     unsigned char rdata[4096];
@@ -133,8 +145,14 @@ static inline bool answer(struct message *m, const char *label, bool tcp, bool e
             m->p[3] |= 1;
         else
             put_rr(m, NULL, 1, a1, 4);
-    } else if (strcmp(label, "nx") == 0) {
+    } else if (strncmp(label, "nx", 2) == 0) {
         m->p[3] |= 3;
+        if (strcmp(label, "nxsoa") == 0)
+            put_soa(m, 60, 22);
+    } else if (strcmp(label, "soa") == 0) {
+        put_soa(m, 600, 22);
+    } else if (strcmp(label, "soashort") == 0) {
+        put_soa(m, 600, 12);
     } else if (strcmp(label, "fail") == 0) {
         m->p[3] |= 2;
     } else if (strcmp(label, "refused") == 0) {
