@@ -1,11 +1,10 @@
 """Postfix out of its package, in a private root: nothing of it is installed. Its smtp-source and smtp-sink run anywhere; the
 server needs root (it changes users) and runs within its root by chroot(2)."""
 
-import glob
 import os
-import shutil
-import stat
 import subprocess
+
+from peer_root import PeerRoot
 
 MAIN_CF = """
 compatibility_level = 3.6
@@ -71,75 +70,32 @@ retry     unix  - - n -  - error
 postlog   unix-dgram n - n - 1 postlogd
 """
 
-PASSWD = """root:x:0:0::/:/bin/false
-nobody:x:65534:65534::/:/bin/false
-postfix:x:%d:%d::/:/bin/false
-"""
-GROUP = "root:x:0:\nnogroup:x:65534:\npostfix:x:%d:\npostdrop:x:%d:\n"
 OWNER, DROP = 64990, 64991  # numbers that nobody else on a Debian machine has by default
 
 QUEUES = ("active", "bounce", "corrupt", "defer", "deferred", "flush", "hold", "incoming", "private", "saved", "trace")
 
 
-class Postfix:
-    def __init__(self, top):
-        self.root = subprocess.run([top + "/tools/unpack-peer", "postfix"], check=True, stdout=subprocess.PIPE,
-                                   stderr=subprocess.DEVNULL).stdout.decode().strip()
-
-    def tool(self, name):
-        return "%s/usr/sbin/%s" % (self.root, name)
+class Postfix(PeerRoot):
+    PACKAGE = "postfix"
 
     def env(self):
-        places = [self.root + "/usr/lib/postfix"] + glob.glob(self.root + "/usr/lib/*-linux-*") + glob.glob(self.root + "/lib/*-linux-*")
-        return dict(os.environ, LD_LIBRARY_PATH=":".join(places), MAIL_CONFIG=self.config_for_tools())
+        return dict(os.environ, LD_LIBRARY_PATH=self.library_path("/usr/lib/postfix"), MAIL_CONFIG=self.config_for_tools())
 
     def config_for_tools(self):
         """The tools read main.cf, if only to know their name."""
         folder = self.root + "/etc/tools"
-        os.makedirs(folder, exist_ok=True)
         if not os.path.exists(folder + "/main.cf"):
             self.write("/etc/tools/main.cf", "compatibility_level = 3.6\nmyhostname = client.test\ninet_protocols = ipv4\n")
         return folder
 
-    def write(self, path, text):
-        with open(self.root + path, "w", encoding="utf-8") as f:
-            f.write(text)
-
     # the private root
 
     def prepare(self):
-        self.copy_libraries()
-        self.write("/etc/passwd", PASSWD % (OWNER, OWNER))
-        self.write("/etc/group", GROUP % (OWNER, DROP))
-        self.write("/etc/resolv.conf", "nameserver 127.0.0.1\noptions timeout:1 attempts:1\n")
-        for name, minor in (("null", 3), ("urandom", 9), ("random", 8)):
-            node = "%s/dev/%s" % (self.root, name)
-            os.makedirs(self.root + "/dev", exist_ok=True)
-            if not os.path.exists(node):
-                os.mknod(node, stat.S_IFCHR | 0o666, os.makedev(1, minor))
-                os.chmod(node, 0o666)
+        self.furnish(["/usr/lib/postfix/sbin/*", "/usr/lib/postfix/*.so"], ["/usr/lib/postfix"], [("postfix", OWNER), ("postdrop", DROP)])
         self.make_queues()
-
-    def copy_libraries(self):
-        """What the programs need and the package does not bring: the machine's own."""
-        programs = glob.glob(self.root + "/usr/lib/postfix/sbin/*") + glob.glob(self.root + "/usr/lib/postfix/*.so")
-        listing = subprocess.run(["ldd", *programs], env=self.env(), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout.decode()
-        for word in set(listing.split()):
-            if word.startswith("/") and not word.startswith(self.root) and os.path.isfile(word):
-                target = self.root + word
-                if not os.path.exists(target):
-                    os.makedirs(os.path.dirname(target), exist_ok=True)
-                    shutil.copy2(os.path.realpath(word), target)
-
-    def folder(self, path, owner, group, mode):
-        os.makedirs(self.root + path, exist_ok=True)
-        os.chown(self.root + path, owner, group)
-        os.chmod(self.root + path, mode)
 
     def make_queues(self):
         spool = "/var/spool/postfix"
-        for path in ("/", "/var", "/var/spool", "/var/lib", "/var/log", "/etc", "/usr"):
-            self.folder(path, 0, 0, 0o755)
         self.folder(spool, 0, 0, 0o755)
         self.folder(spool + "/pid", 0, 0, 0o755)
         self.folder("/var/lib/postfix", OWNER, OWNER, 0o755)

@@ -4,12 +4,9 @@ import json
 import os
 import subprocess
 
-TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+from peer_root import TOP, Missing
+
 LIBRARIES = {"idle": ["-lssl", "-lcrypto"]}
-
-
-class Missing(RuntimeError):
-    """What is measured cannot be measured here: said in one line, and no failure."""
 
 
 class Programs:
