@@ -11,6 +11,7 @@ import os
 import select
 import shutil
 import signal
+import smtplib
 import socket
 import subprocess
 import sys
@@ -548,6 +549,24 @@ class SendAndSink(Case):
         self.assertEqual(self.ended(process), 0)
         self.assertEqual([e["recipients"] for e in self.envelopes()], [["u@y.test"], ["u@y.test"]])
         self.send(server, *sender, "u@y.test", code=75)
+
+    def test_files_of_sessions_at_once(self):
+        """Two messages are half there when both files are open."""
+        process, port = self.sink("--port", "0", "--data", "kept")
+        with smtplib.SMTP("127.0.0.1", int(port)) as one, smtplib.SMTP("127.0.0.1", int(port)) as two:
+            for c in (one, two):
+                c.ehlo()
+                for words in ("MAIL FROM:<a@x.test>\r\n", "RCPT TO:<u@y.test>\r\n", "BDAT 14\r\nSubject: x\r\n\r\n"):
+                    c.send(words)
+                    self.assertEqual(c.getreply()[0], 250)
+            for c, text in ((one, "one\r\n"), (two, "two\r\n")):
+                c.send("BDAT 5 LAST\r\n" + text)
+                self.assertEqual(c.getreply()[0], 250)
+        contents = []
+        for envelope in self.envelopes():
+            with open(self.path(envelope["file"]), "rb") as f:
+                contents.append(f.read())
+        self.assertEqual(contents, [b"Subject: x\r\n\r\n" + text + b"\r\n" for text in (b"one", b"two")])
 
     def test_repeat_and_count(self):
         process, port = self.sink("--port", "0", "--count", "25")

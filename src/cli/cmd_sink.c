@@ -45,6 +45,7 @@ struct sink {
     struct scripted replies[SINK_REPLIES_MAX];
     size_t n_replies;
     uint64_t count, stop_after;
+    uint64_t files; /* begun: several sessions write at once */
     bool write_failed;
 };
 
@@ -93,7 +94,7 @@ static void take(struct envelope *e, barid_slice data)
         if (e->sha256 != NULL)
             EVP_DigestInit_ex(e->sha256, EVP_sha256(), NULL);
         if (s->data_dir != NULL) {
-            snprintf(e->file, sizeof(e->file), "%s/%d-%06llu.eml", s->data_dir, (int)getpid(), (unsigned long long)s->count);
+            snprintf(e->file, sizeof(e->file), "%s/%d-%06llu.eml", s->data_dir, (int)getpid(), (unsigned long long)s->files++);
             e->data = fopen(e->file, "wx");
             s->write_failed |= e->data == NULL;
         }
