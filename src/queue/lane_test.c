@@ -178,8 +178,8 @@ static void test_down_and_tried(void **state)
         assert_int_equal(l->down_until_ms - loop_now_ms(f.q.o.loop), (s < LANE_DOWN_MAX_S ? s : LANE_DOWN_MAX_S) * 1000);
         later(&f, LANE_DOWN_MAX_S * 1000);
     }
-    assert_true(lane_reached(l));
-    assert_false(lane_reached(l));
+    assert_true(lane_reached(l, false));
+    assert_false(lane_reached(l, false));
     assert_true(lane_is_open(l));
     lane_leave(l);
     assert_int_equal(f.q.lanes.map.count, 0);
@@ -200,7 +200,7 @@ static void test_limit(void **state)
     enter(l, 8);
     began = loop_now_ms(f.q.o.loop);
     later(&f, 10);
-    lane_reached(l);
+    lane_reached(l, false);
     for (uint32_t limit = 4; limit > 0; limit /= 2) {
         lane_failed(l, began, "421 too many");
         assert_int_equal(l->limit, limit);
@@ -210,7 +210,7 @@ static void test_limit(void **state)
     assert_int_equal(l->fails, 0);
     assert_true(lane_is_over(l));
     for (uint32_t i = 2; i < 20; i++) {
-        lane_reached(l);
+        lane_reached(l, false);
         assert_int_equal(l->limit, i < 8 ? i : 8);
     }
     memset(reply, 'x', sizeof(reply));
