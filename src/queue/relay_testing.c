@@ -112,6 +112,7 @@ static void go_on(struct loop_task *task)
             return;
         if (s->relay->body_rc >= 0) {
             s->relay->n_final++;
+            s->sent->is_final = true;
             s->c->on_final(s->c);
         }
         if (h != NULL && h->holds && !s->is_waiting) {
@@ -158,7 +159,7 @@ static int relay_send(struct transport *t, struct consignment *c)
         return h->refuses;
     note(r, c);
     s = calloc(1, sizeof(*s));
-    *s = (struct sending){.task.run = go_on, .relay = r, .c = c, .host = h};
+    *s = (struct sending){.task.run = go_on, .relay = r, .c = c, .host = h, .sent = &r->sent[r->n % SENDS_MAX]};
     assert_null(r->way[r->n % SENDS_MAX]);
     r->way[r->n++ % SENDS_MAX] = s;
     r->now++;

@@ -31,6 +31,7 @@ struct sending {
     struct consignment *c;
     struct host *host;
     uint64_t read;
+    struct sent *sent;
     bool is_waiting, is_over;
     bool is_posted;
 };
@@ -40,7 +41,7 @@ struct sent { /* in order of send */
     char hop[64];
     char rcpts[64]; /* local parts, each with a space */
     size_t n_rcpts;
-    int64_t at_us;
+    bool is_final; /* all of it was sent */
 };
 
 struct relay {
