@@ -157,7 +157,8 @@ static void test_down_and_tried(void **state)
     l = lane_of(&f.q, 7);
     enter(l, 6);
     lane_failed(l, loop_now_ms(f.q.o.loop), "451 4.4.1 nobody");
-    lane_failed(l, loop_now_ms(f.q.o.loop), "451 4.4.1 others"); /* under way together: one failure */
+    lane_failed(l, loop_now_ms(f.q.o.loop),
+                "451 4.4.1 others"); /* under way together: one failure */
     assert_int_equal(l->fails, 1);
     assert_string_equal(l->reply, "451 4.4.1 nobody");
     assert_true(lane_is_down(l));
@@ -175,7 +176,8 @@ static void test_down_and_tried(void **state)
     assert_false(lane_is_open(l)); /* tried: one at a time */
     for (uint64_t s = LANE_DOWN_S * 2; s < LANE_DOWN_MAX_S * 4; s *= 2) {
         lane_failed(l, loop_now_ms(f.q.o.loop), "451 4.4.1 nobody");
-        assert_int_equal(l->down_until_ms - loop_now_ms(f.q.o.loop), (s < LANE_DOWN_MAX_S ? s : LANE_DOWN_MAX_S) * 1000);
+        assert_int_equal(l->down_until_ms - loop_now_ms(f.q.o.loop),
+                         (s < LANE_DOWN_MAX_S ? s : LANE_DOWN_MAX_S) * 1000);
         later(&f, LANE_DOWN_MAX_S * 1000);
     }
     assert_true(lane_reached(l, false));
@@ -289,7 +291,8 @@ static void test_thousands(void **state)
     }
     assert_true(most <= LANES_SWEEP_MIN + 1);
     assert_ptr_equal(lane_of(&f.q, 1000000), held);
-    printf("# proof: lanes: %u next hops, at most %zu lanes kept\n", 20 * LANES_SWEEP_MIN, most);
+    printf("# proof: lanes: %u next hops, at most %zu lanes kept\n", 20 * LANES_SWEEP_MIN,
+           most);
     tear_down(&f);
 }
 
@@ -324,9 +327,10 @@ static void test_no_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_full_and_gone), cmocka_unit_test(test_ring),  cmocka_unit_test(test_turns),
-        cmocka_unit_test(test_down_and_tried), cmocka_unit_test(test_limit), cmocka_unit_test(test_rate),
-        cmocka_unit_test(test_thousands),      cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_full_and_gone), cmocka_unit_test(test_ring),
+        cmocka_unit_test(test_turns),         cmocka_unit_test(test_down_and_tried),
+        cmocka_unit_test(test_limit),         cmocka_unit_test(test_rate),
+        cmocka_unit_test(test_thousands),     cmocka_unit_test(test_no_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -12,7 +12,7 @@
 
 #define PIECE     65536           /* of the reported body */
 #define META_MAX  (1u << 20)      /* one recipient */
-#define ARENA_MAX ((size_t)4 << 20) /* the report's header, parsed, and its envelope */
+#define REPORT_ARENA_MAX ((size_t)4 << 20) /* the report's header, parsed, and its envelope */
 
 struct store_state {
     struct notice *n;
@@ -145,7 +145,7 @@ int notice_store(struct notice *n)
     struct spool *spool = s.queue->o.spool;
     int rc;
 
-    arena_init(&s.arena, s.queue->o.mem, ARENA_MAX);
+    arena_init(&s.arena, s.queue->o.mem, REPORT_ARENA_MAX);
     rc = store(&s);
     report_text_deinit(&s.text);
     arena_deinit(&s.arena);

@@ -28,8 +28,8 @@ static void expect_text(struct relaying *r, uint64_t after, const char *const *t
             fail_msg("not in the report: %s\n%s", texts[i], text);
     free(text);
 }
-#define EXPECT(r, after, ...)                                                                                         \
-    expect_text(r, after, (const char *const[]){__VA_ARGS__},                                                         \
+#define EXPECT(r, after, ...)                                                                  \
+    expect_text(r, after, (const char *const[]){__VA_ARGS__},                                  \
                 sizeof((const char *const[]){__VA_ARGS__}) / sizeof(char *))
 
 static void until_reported(struct relaying *r, uint64_t n)
@@ -44,14 +44,17 @@ static void test_failure(void **state)
     struct relaying *r = *state;
 
     hold_reports(r);
-    send_letter(r, &(struct letter){.sender = "s@far.test", .rcpts = {"nobody@one.test", "good@one.test", "none@one.test"}});
+    send_letter(
+        r, &(struct letter){.sender = "s@far.test",
+                            .rcpts = {"nobody@one.test", "good@one.test", "none@one.test"}});
     start_relaying(r);
     until_reported(r, 1);
     assert_int_equal(messages(&r->f), 1); /* the report alone */
-    EXPECT(r, 0, "nobody@one.test", "none@one.test", "550 5.1.1 no such user", "Action: failed", "To: <s@far.test>",
-           "MAILER-DAEMON@mx.test");
+    EXPECT(r, 0, "nobody@one.test", "none@one.test", "550 5.1.1 no such user", "Action: failed",
+           "To: <s@far.test>", "MAILER-DAEMON@mx.test");
     assert_int_equal(stats(&r->f).failed, 2);
-    r->relay.hosts[HOSTS_MAX - 1] = (struct host){.name = "far.test", .reply = "550 5.1.1 no such sender"};
+    r->relay.hosts[HOSTS_MAX - 1] =
+        (struct host){.name = "far.test", .reply = "550 5.1.1 no such sender"};
     stop_relaying(r);
     start_relaying(r);
     run_dry(r); /* no report about a report */
@@ -87,15 +90,18 @@ struct success {
 static void test_success(void **state)
 {
     static const struct success cases[] = {
-        {BARID_NOTIFY_SUCCESS, false, false, "Action: relayed"}, {BARID_NOTIFY_SUCCESS, true, false, "Action: delivered"},
-        {BARID_NOTIFY_SUCCESS, false, true, NULL},               {BARID_NOTIFY_FAILURE, false, false, NULL},
+        {BARID_NOTIFY_SUCCESS, false, false, "Action: relayed"},
+        {BARID_NOTIFY_SUCCESS, true, false, "Action: delivered"},
+        {BARID_NOTIFY_SUCCESS, false, true, NULL},
+        {BARID_NOTIFY_FAILURE, false, false, NULL},
         {0, true, false, NULL},
     };
     struct relaying *r = *state;
 
     for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
         hold_reports(r);
-        r->relay.hosts[0] = (struct host){.name = "one.test", .dsn_passed = cases[i].dsn_passed};
+        r->relay.hosts[0] =
+            (struct host){.name = "one.test", .dsn_passed = cases[i].dsn_passed};
         send_letter(r, &(struct letter){.sender = "s@far.test",
                                         .rcpts = {"u@one.test"},
                                         .notify = cases[i].notify,
@@ -139,7 +145,8 @@ static void edit(struct policy_call *call, void *user)
     struct policy_report *p = call->report;
 
     (void)user;
-    while (arena_alloc(p->arena, 4096) != NULL) /* NOTICE_ARENA_MAX: a text without end has one */
+    while (arena_alloc(p->arena, 4096) !=
+           NULL) /* NOTICE_ARENA_MAX: a text without end has one */
         continue;
     p->report->subject = BARID_S("It came back");
     p->report->text = BARID_S("so sorry");
@@ -168,8 +175,10 @@ struct answer {
 static void test_policy_decides(void **state)
 {
     static const struct answer answers[] = {
-        {BARID_CONTINUE, 0, 1, 0, 1}, {BARID_ACCEPT, BARID_NOTIFY_NEVER, 1, 0, 1},
-        {BARID_DISCARD, 0, 0, 0, 1},  {BARID_HOLD, 0, 0, 1, 0},
+        {BARID_CONTINUE, 0, 1, 0, 1},
+        {BARID_ACCEPT, BARID_NOTIFY_NEVER, 1, 0, 1},
+        {BARID_DISCARD, 0, 0, 0, 1},
+        {BARID_HOLD, 0, 0, 1, 0},
         {BARID_CONTINUE, BARID_NOTIFY_NEVER, 0, 0, 1},
     };
     struct relaying *r = *state;
@@ -181,7 +190,9 @@ static void test_policy_decides(void **state)
         hold_reports(r);
         h->verdict.kind = a->kind;
         h->waits = i % 2 == 1;
-        send_letter(r, &(struct letter){.sender = "s@far.test", .rcpts = {"nobody@one.test"}, .notify = a->notify});
+        send_letter(r, &(struct letter){.sender = "s@far.test",
+                                        .rcpts = {"nobody@one.test"},
+                                        .notify = a->notify});
         start_relaying(r);
         UNTIL(&r->f, h->asked == 1);
         if (h->waits)
@@ -221,9 +232,12 @@ static void store_it(struct policy_call *call, void *user)
 {
     const struct relaying *r = user;
 
-    assert_int_equal(r->hooks[BARID_EVENT_MESSAGE].asked, r->hooks[BARID_EVENT_RECIPIENT].asked);
+    assert_int_equal(r->hooks[BARID_EVENT_MESSAGE].asked,
+                     r->hooks[BARID_EVENT_RECIPIENT].asked);
     assert_true(slice_eq(call->rcpt->box.address, BARID_S("s@here.test")));
-    assert_int_equal(mail_add_row(call->mail, DISPOSITION_STORE, DISPOSITION_ONE, call->rcpt->index, BARID_S("inbox")), 0);
+    assert_int_equal(mail_add_row(call->mail, DISPOSITION_STORE, DISPOSITION_ONE,
+                                  call->rcpt->index, BARID_S("inbox")),
+                     0);
 }
 
 static void test_local_sender(void **state)
@@ -262,7 +276,8 @@ static int broken_begin(struct spool *s, struct spool_put **put_r)
     return BARID_EFULL;
 }
 
-static int broken_commit(struct spool *s, struct spool_put **puts, size_t n, spool_done done, void *user)
+static int broken_commit(struct spool *s, struct spool_put **puts, size_t n, spool_done done,
+                         void *user)
 {
     if (broken.commits == 0)
         return broken.real->commit(s, puts, n, done, user);
@@ -281,7 +296,8 @@ static void test_store_is_full(void **state)
         uint64_t id;
 
         hold_reports(r);
-        id = send_letter(r, &(struct letter){.sender = "s@far.test", .rcpts = {"nobody@one.test"}});
+        id = send_letter(
+            r, &(struct letter){.sender = "s@far.test", .rcpts = {"nobody@one.test"}});
         broken.real = r->f.spool->ops;
         broken.ops = *broken.real;
         broken.ops.put_begin = broken_begin;
@@ -319,7 +335,9 @@ static void test_given_up_before(void **state)
     send_letter(r, &(struct letter){.sender = "s@far.test",
                                     .rcpts = {"u@one.test"},
                                     .n_rcpts = 2 * WORK_SLICE + 1,
-                                    .state = {.status = UNIT_GIVEN_UP, .attempts = 3, .reply = BARID_S("550 5.1.1 long ago")}});
+                                    .state = {.status = UNIT_GIVEN_UP,
+                                              .attempts = 3,
+                                              .reply = BARID_S("550 5.1.1 long ago")}});
     start_relaying(r);
     until_reported(r, 3);
     EXPECT(r, 0, "550 5.1.1 long ago", "<u@one.test>");
@@ -334,9 +352,15 @@ static void test_given_up_before(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        R(test_failure),          R(test_delay),          R(test_success),
-        R(test_nobody_wants_to_know), R(test_policy_edits), R(test_policy_decides),
-        R(test_policy_tells_of_delays), R(test_local_sender), R(test_store_is_full),
+        R(test_failure),
+        R(test_delay),
+        R(test_success),
+        R(test_nobody_wants_to_know),
+        R(test_policy_edits),
+        R(test_policy_decides),
+        R(test_policy_tells_of_delays),
+        R(test_local_sender),
+        R(test_store_is_full),
         R(test_given_up_before),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

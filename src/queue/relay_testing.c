@@ -21,7 +21,8 @@ static struct host *host_of(struct relay *r, const struct hop *hop)
     for (size_t i = 0; i < HOSTS_MAX; i++) {
         struct host *h = &r->hosts[i];
 
-        if (h->name == NULL || (h->name[0] != '\0' && !slice_eq(hop->name, slice_str(h->name))) || h->times == 1)
+        if (h->name == NULL ||
+            (h->name[0] != '\0' && !slice_eq(hop->name, slice_str(h->name))) || h->times == 1)
             continue;
         h->times -= h->times > 1;
         return h;
@@ -48,11 +49,12 @@ static void answer(struct sending *s)
 
     for (size_t i = 0; i < c->n_rcpts; i++) {
         barid_slice address = c->mail->rcpts[c->rcpts[i]]->box.address;
-        const char *reply = h != NULL && h->reply != NULL                       ? h->reply
-                            : s->relay->body_rc < 0                             ? "451 4.3.0 body"
-                            : slice_starts_nocase(address, BARID_S("no"))       ? "550 5.1.1 no such user"
-                            : slice_starts_nocase(address, BARID_S("later"))    ? "451 4.2.0 later"
-                                                                                : "250 2.0.0 taken";
+        const char *reply =
+            h != NULL && h->reply != NULL                    ? h->reply
+            : s->relay->body_rc < 0                          ? "451 4.3.0 body"
+            : slice_starts_nocase(address, BARID_S("no"))    ? "550 5.1.1 no such user"
+            : slice_starts_nocase(address, BARID_S("later")) ? "451 4.2.0 later"
+                                                             : "250 2.0.0 taken";
         struct send_result result = {.reply = slice_str(reply),
                                      .status = reply[0] == '2'   ? DELIVERY_DONE
                                                : reply[0] == '4' ? DELIVERY_AGAIN
@@ -159,7 +161,8 @@ static int relay_send(struct transport *t, struct consignment *c)
         return h->refuses;
     note(r, c);
     s = calloc(1, sizeof(*s));
-    *s = (struct sending){.task.run = go_on, .relay = r, .c = c, .host = h, .sent = &r->sent[r->n % SENDS_MAX]};
+    *s = (struct sending){
+        .task.run = go_on, .relay = r, .c = c, .host = h, .sent = &r->sent[r->n % SENDS_MAX]};
     assert_null(r->way[r->n % SENDS_MAX]);
     r->way[r->n++ % SENDS_MAX] = s;
     r->now++;
@@ -196,7 +199,8 @@ bool relay_answer(struct relaying *r, const char *hop)
     for (size_t i = 0; i < SENDS_MAX; i++) {
         struct sending *s = r->relay.way[i];
 
-        if (s == NULL || !s->is_waiting || s->is_posted || (hop != NULL && !slice_eq(s->c->hop->name, slice_str(hop))))
+        if (s == NULL || !s->is_waiting || s->is_posted ||
+            (hop != NULL && !slice_eq(s->c->hop->name, slice_str(hop))))
             continue;
         post_sending(s);
         return true;
@@ -256,8 +260,12 @@ static void cancel_hook(void *user, struct policy_call *call)
 
 struct hook *hear(struct relaying *r, enum barid_event_id event)
 {
-    struct policy_handler handler = {
-        .name = "hook", .where = "", .event = event, .run = run_hook, .cancel = cancel_hook, .user = &r->hooks[event]};
+    struct policy_handler handler = {.name = "hook",
+                                     .where = "",
+                                     .event = event,
+                                     .run = run_hook,
+                                     .cancel = cancel_hook,
+                                     .user = &r->hooks[event]};
 
     if (r->policy == NULL)
         assert_int_equal(policy_new(&r->policy, r->f.loop, NULL, 3600000, 1), 0);
@@ -361,7 +369,8 @@ uint32_t group_of_domain(const struct relaying *r, const char *domain)
     uint32_t group = SPOOL_GROUP_NONE;
 
     arena_init(&arena, NULL, 0);
-    if (routing_first(&r->f.options.routing, &arena, BARID_S(""), slice_str(domain), &hop, &err) == 0)
+    if (routing_first(&r->f.options.routing, &arena, BARID_S(""), slice_str(domain), &hop,
+                      &err) == 0)
         group = hop_group(&hop, r->f.spool->key);
     arena_deinit(&arena);
     return group;
@@ -369,8 +378,9 @@ uint32_t group_of_domain(const struct relaying *r, const char *domain)
 
 static void add_rcpt(struct mail *m, const struct letter *l, size_t i, struct unit *u)
 {
-    const char *text = i < 8 && l->rcpts[i] != NULL ? l->rcpts[i]
-                                                    : arena_fmt(m->arena, "u%zu%s", i, strchr(l->rcpts[0], '@'));
+    const char *text = i < 8 && l->rcpts[i] != NULL
+                           ? l->rcpts[i]
+                           : arena_fmt(m->arena, "u%zu%s", i, strchr(l->rcpts[0], '@'));
     struct mailbox box;
     struct rcpt *rcpt;
 
@@ -378,7 +388,9 @@ static void add_rcpt(struct mail *m, const struct letter *l, size_t i, struct un
     assert_int_equal(mail_add_rcpt(m, &box, slice_str(text), &rcpt), 0);
     rcpt->notify = l->notify;
     rcpt->verdict = RCPT_ACCEPTED;
-    *u = (struct unit){.kind = l->is_file && i % 2 == 0 ? DISPOSITION_STORE : DISPOSITION_SEND, .pinned = l->pinned, .n_rcpts = 1};
+    *u = (struct unit){.kind = l->is_file && i % 2 == 0 ? DISPOSITION_STORE : DISPOSITION_SEND,
+                       .pinned = l->pinned,
+                       .n_rcpts = 1};
     if (l->is_asked) {
         rcpt->verdict = RCPT_TEMPFAILED;
         u->kind = (enum disposition_kind)0;
@@ -400,7 +412,8 @@ static size_t letter_size(const struct letter *l)
     return l->n_rcpts > 0 ? l->n_rcpts : n;
 }
 
-static uint64_t put_letter(struct relaying *r, const struct letter *l, const struct mail *m, const struct unit *units, size_t n)
+static uint64_t put_letter(struct relaying *r, const struct letter *l, const struct mail *m,
+                           const struct unit *units, size_t n)
 {
     struct unit_state *states = calloc(n, sizeof(*states));
     size_t body_n = l->body_n > 0 ? l->body_n : 6;
@@ -418,12 +431,15 @@ static uint64_t put_letter(struct relaying *r, const struct letter *l, const str
         states[i] = l->state;
         states[i].due_us = l->state.due_us > 0 ? l->state.due_us : START;
         if (units[i].kind == DISPOSITION_SEND)
-            states[i].group = group_of_domain(r, arena_fmt(m->arena, "%.*s", (int)domain.n, domain.p));
+            states[i].group =
+                group_of_domain(r, arena_fmt(m->arena, "%.*s", (int)domain.n, domain.p));
     }
     test_fill(7, 0, body, body_n);
     assert_int_equal(ops->put_begin(r->f.spool, &put), 0);
     assert_int_equal(ops->put_body(put, body, body_n), 0);
-    assert_int_equal(ops->put_describe(put, SPOOL_ACTIVE, buf_slice(&meta), BARID_S("Subject: s\r\n"), states, n), 0);
+    assert_int_equal(ops->put_describe(put, SPOOL_ACTIVE, buf_slice(&meta),
+                                       BARID_S("Subject: s\r\n"), states, n),
+                     0);
     id = ops->put_id(put);
     assert_int_equal(test_commit(r->f.spool, &put, 1), 0);
     buf_deinit(&meta);

@@ -8,8 +8,8 @@
 #include "policy/dispatch.h"
 #include "queue/queue_testing.h"
 
-#define SENDS_MAX 4096
-#define HOSTS_MAX 16
+#define SENDS_MAX        4096
+#define HOSTS_MAX        16
 #define HOOK_WAITING_MAX 64
 
 /* What one next hop does. The first whose name fits; "" = any. Recipients whose address begins with "no" are refused for good, with "later"
@@ -48,7 +48,7 @@ struct relay {
     struct transport t;
     struct loop *loop;
     struct host hosts[HOSTS_MAX];
-    size_t piece;  /* octets asked of the body at a time; 0 = 64 KiB */
+    size_t piece;           /* octets asked of the body at a time; 0 = 64 KiB */
     size_t n, now, now_max; /* sent so far; under way */
     size_t n_final, n_cancelled, n_ready;
     uint64_t body_n, body_sum; /* of the last body */
@@ -76,14 +76,14 @@ struct relaying {
 };
 
 struct letter {
-    const char *sender;    /* NULL: the null sender */
-    const char *rcpts[8];  /* addresses */
-    size_t n_rcpts;        /* 0: as many as there are; more: u0, u1, ... at the domain of the first */
+    const char *sender;   /* NULL: the null sender */
+    const char *rcpts[8]; /* addresses */
+    size_t n_rcpts; /* 0: as many as there are; more: u0, u1, ... at the domain of the first */
     const char *target;
-    bool pinned, is_file;  /* every other recipient's unit is a file, the first included */
-    bool is_asked;         /* policy has put all of them off: kind 0 */
+    bool pinned, is_file; /* every other recipient's unit is a file, the first included */
+    bool is_asked;        /* policy has put all of them off: kind 0 */
     unsigned notify;
-    size_t body_n;         /* 0: 6 octets */
+    size_t body_n;           /* 0: 6 octets */
     struct unit_state state; /* of each unit; its group is found */
 };
 

@@ -29,7 +29,8 @@ static uint64_t sum_of(size_t n)
 
 static void test_body_sizes(void **state)
 {
-    static const size_t sizes[] = {1, WORK_BODY_SMALL, WORK_BODY_SMALL + 1, SOURCE_PIECE_MAX, SOURCE_PIECE_MAX * 2 + 1};
+    static const size_t sizes[] = {1, WORK_BODY_SMALL, WORK_BODY_SMALL + 1, SOURCE_PIECE_MAX,
+                                   SOURCE_PIECE_MAX * 2 + 1};
     static const size_t pieces[] = {997, 65536, SOURCE_PIECE_MAX * 2};
     struct relaying *r = *state;
     unsigned n = 0;
@@ -44,7 +45,9 @@ static void test_body_sizes(void **state)
             assert_int_equal(r->relay.body_n, sizes[i]);
             assert_true(r->relay.body_sum == sum_of(sizes[i]));
             assert_int_equal(r->relay.n_ready,
-                             sizes[i] <= WORK_BODY_SMALL ? 0 : (sizes[i] + SOURCE_PIECE_MAX - 1) / SOURCE_PIECE_MAX);
+                             sizes[i] <= WORK_BODY_SMALL
+                                 ? 0
+                                 : (sizes[i] + SOURCE_PIECE_MAX - 1) / SOURCE_PIECE_MAX);
             n++;
         }
     }
@@ -62,12 +65,14 @@ static struct {
 
 static int broken_open(struct spool *s, uint64_t id, void **body_r, uint64_t *size_r)
 {
-    return ++broken.opens == broken.open_fails ? broken.err : broken.real->body_open(s, id, body_r, size_r);
+    return ++broken.opens == broken.open_fails ? broken.err
+                                               : broken.real->body_open(s, id, body_r, size_r);
 }
 
 static int64_t broken_read(void *body, uint64_t offset, void *p, size_t n)
 {
-    return ++broken.reads == broken.read_fails ? broken.err : broken.real->body_read(body, offset, p, n);
+    return ++broken.reads == broken.read_fails ? broken.err
+                                               : broken.real->body_read(body, offset, p, n);
 }
 
 static void break_bodies(struct relaying *r, unsigned open_fails, unsigned read_fails, int err)
@@ -90,7 +95,8 @@ static void test_body_fails(void **state)
     char reply[512];
 
     break_bodies(r, 0, 2, BARID_EIO); /* the second piece */
-    id = send_letter(r, &(struct letter){.rcpts = {"u@one.test"}, .body_n = SOURCE_PIECE_MAX * 2});
+    id = send_letter(r,
+                     &(struct letter){.rcpts = {"u@one.test"}, .body_n = SOURCE_PIECE_MAX * 2});
     start_relaying(r);
     UNTIL(&r->f, stats(&r->f).deferred == 1);
     assert_int_equal(state_of(&r->f, id, 0, reply, sizeof(reply)).status, UNIT_PENDING);
@@ -109,7 +115,8 @@ static void test_no_mail_without_its_body(void **state)
     for (size_t i = 0; i < 2; i++) {
         for (unsigned k = 0; k < 2; k++) {
             break_bodies(r, k == 0, k == 1, BARID_EIO);
-            send_letter(r, &(struct letter){.rcpts = {"u@one.test"}, .n_rcpts = 40, .body_n = sizes[i]});
+            send_letter(r, &(struct letter){
+                               .rcpts = {"u@one.test"}, .n_rcpts = 40, .body_n = sizes[i]});
             start_relaying(r);
             while (messages(&r->f) > 0) {
                 UNTIL(&r->f, stats(&r->f).running == 0);
@@ -173,11 +180,13 @@ static void place(struct policy_call *call, void *user)
     const struct places *p = user;
 
     if (p->file != NULL)
-        assert_int_equal(
-            mail_add_row(call->mail, DISPOSITION_STORE, DISPOSITION_ONE, call->rcpt->index, slice_str(p->file)), 0);
+        assert_int_equal(mail_add_row(call->mail, DISPOSITION_STORE, DISPOSITION_ONE,
+                                      call->rcpt->index, slice_str(p->file)),
+                         0);
     for (size_t i = 0; i < 3 && p->send[i] != NULL; i++)
-        assert_int_equal(
-            mail_add_row(call->mail, DISPOSITION_SEND, DISPOSITION_ONE, call->rcpt->index, slice_str(p->send[i])), 0);
+        assert_int_equal(mail_add_row(call->mail, DISPOSITION_SEND, DISPOSITION_ONE,
+                                      call->rcpt->index, slice_str(p->send[i])),
+                         0);
 }
 
 static void ask(struct relaying *r, struct places *p)
@@ -194,7 +203,9 @@ static void test_asked_then_sent(void **state)
     struct places p = {.file = "box", .send = {"one.test", "two.test"}};
 
     ask(r, &p);
-    send_letter(r, &(struct letter){.rcpts = {"u@here.test"}, .is_asked = true, .body_n = WORK_BODY_SMALL * 2});
+    send_letter(r, &(struct letter){.rcpts = {"u@here.test"},
+                                    .is_asked = true,
+                                    .body_n = WORK_BODY_SMALL * 2});
     start_relaying(r);
     UNTIL(&r->f, stats(&r->f).delivered == 1);
     assert_int_equal(r->f.fake.n, 1);
@@ -264,8 +275,14 @@ static void test_asked_and_stopped(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        R(test_body_sizes),          R(test_body_fails),      R(test_no_mail_without_its_body), R(test_damaged_body_is_held),
-        R(test_transport_cannot),    R(test_asked_then_sent), R(test_asked_then_put_off),       R(test_asked_keeps_no_files),
+        R(test_body_sizes),
+        R(test_body_fails),
+        R(test_no_mail_without_its_body),
+        R(test_damaged_body_is_held),
+        R(test_transport_cannot),
+        R(test_asked_then_sent),
+        R(test_asked_then_put_off),
+        R(test_asked_keeps_no_files),
         R(test_asked_and_stopped),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -208,7 +208,8 @@ static void test_settling(void **state)
 
     for (size_t i = 0; i < 2; i++) {
         struct hook *h = hear(r, events[i]);
-        uint64_t id = send_letter(r, &(struct letter){.sender = "s@far.test", .rcpts = {"nobody@one.test"}});
+        uint64_t id = send_letter(
+            r, &(struct letter){.sender = "s@far.test", .rcpts = {"nobody@one.test"}});
         struct unit_state s;
 
         h->waits = true;
@@ -336,9 +337,17 @@ static void test_reading(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        R(test_asked),        R(test_waiting),              R(test_before_the_end),        R(test_behind_the_end),
-        R(test_by_force),     R(test_between_transactions), R(test_answer_while_stopping), R(test_unreached_while_stopping),
-        R(test_settling),     R(test_storing),              R(test_reading),
+        R(test_asked),
+        R(test_waiting),
+        R(test_before_the_end),
+        R(test_behind_the_end),
+        R(test_by_force),
+        R(test_between_transactions),
+        R(test_answer_while_stopping),
+        R(test_unreached_while_stopping),
+        R(test_settling),
+        R(test_storing),
+        R(test_reading),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
