@@ -43,24 +43,43 @@ static bool checks(const struct store *s)
     return (s->options.broken & SPOOL_BROKEN_NO_CRC) == 0;
 }
 
+/* Most records are smaller, with their body: one call of the disk for them. A system call costs more than to copy so much. */
+#define READ_FIRST 4096
+
+/* The beginning of a record as it is on the disk. */
+struct first {
+    uint8_t p[READ_FIRST];
+    size_t n;
+};
+
+/* n octets of the record from at on. Octets read, or less than 0. */
+static int64_t read_part(struct store *s, const struct log_segment *seg, uint32_t off, const struct first *f, size_t at,
+                         uint8_t *p, size_t n)
+{
+    if (at + n > f->n)
+        return io_read_all(s->io, seg->fd, p, n, off + at);
+    memcpy(p, f->p + at, n);
+    return (int64_t)n;
+}
+
 /* Head of the record at off, and (own block) what follows it without the body. */
 static int read_head(struct store *s, const struct log_segment *seg, uint32_t off, uint32_t len,
-                     uint64_t id, struct log_record *r, uint8_t **block_r)
+                     uint64_t id, struct first *f, struct log_record *r, uint8_t **block_r)
 {
-    uint8_t head[LOG_RECORD_SIZE];
     size_t n;
-    int64_t got = io_read_all(s->io, seg->fd, head, sizeof(head), off);
+    int64_t got = io_read_all(s->io, seg->fd, f->p, len < READ_FIRST ? len : READ_FIRST, off);
 
     *block_r = NULL;
     if (got < 0)
         return BARID_EIO;
-    if (got != sizeof(head) || log_record_decode(r, head) != 0 || r->nonce != seg->nonce ||
+    f->n = (size_t)got;
+    if (f->n < LOG_RECORD_SIZE || log_record_decode(r, f->p) != 0 || r->nonce != seg->nonce ||
         r->id != id || log_record_length(r) != len)
         return BARID_ECORRUPT;
     n = (size_t)r->units_len + r->meta_len + r->header_len;
     if ((*block_r = mem_alloc(s->mem, n > 0 ? n : 1)) == NULL)
         return BARID_ENOMEM;
-    got = io_read_all(s->io, seg->fd, *block_r, n, off + LOG_RECORD_SIZE);
+    got = read_part(s, seg, off, f, LOG_RECORD_SIZE, *block_r, n);
     if (got == (int64_t)n && (!checks(s) || crc32c(0, *block_r, n) == r->head_crc))
         return 0;
     mem_free(s->mem, *block_r);
@@ -68,19 +87,23 @@ static int read_head(struct store *s, const struct log_segment *seg, uint32_t of
     return got < 0 ? BARID_EIO : BARID_ECORRUPT;
 }
 
+static int units_of(const struct log_place *p, const struct log_record *r, const uint8_t *block, struct unit_state *states)
+{
+    if (r->units != p->n_units)
+        return BARID_ECORRUPT;
+    return log_units_decode(states, p->n_units, block, r->units_len);
+}
+
 int place_read_units(struct store *s, const struct log_place *p, struct unit_state *states,
                      uint8_t **block_r)
 {
     struct log_record r;
+    struct first f;
     int rc = p->state_seg != NULL
-                 ? read_head(s, p->state_seg, p->state_off, p->state_len, p->id, &r, block_r)
-                 : read_head(s, p->put_seg, p->put_off, p->put_len, p->id, &r, block_r);
+                 ? read_head(s, p->state_seg, p->state_off, p->state_len, p->id, &f, &r, block_r)
+                 : read_head(s, p->put_seg, p->put_off, p->put_len, p->id, &f, &r, block_r);
 
-    if (rc != 0)
-        return rc;
-    if (r.units != p->n_units)
-        return BARID_ECORRUPT;
-    return log_units_decode(states, p->n_units, *block_r, r.units_len);
+    return rc != 0 ? rc : units_of(p, &r, *block_r, states);
 }
 
 void entry_describe(const struct log_entry *e, struct spool_message *m)
@@ -152,11 +175,12 @@ static int read_records(struct store *s, const struct log_place *p, struct loade
                         struct spool_loaded *loaded_r)
 {
     struct log_record r;
+    struct first f;
     const char *text;
-    int rc = read_head(s, p->put_seg, p->put_off, p->put_len, p->id, &r, &b->put);
+    int rc = read_head(s, p->put_seg, p->put_off, p->put_len, p->id, &f, &r, &b->put);
 
     if (rc == 0 && b->copy.n == 0 && p->n_units > 0)
-        rc = place_read_units(s, p, b->units, &b->state);
+        rc = p->state_seg != NULL ? place_read_units(s, p, b->units, &b->state) : units_of(p, &r, b->put, b->units);
     if (rc != 0)
         return rc;
     text = (const char *)b->put + r.units_len;
@@ -217,9 +241,11 @@ static int read_inline(struct store *s, const struct log_segment *seg, uint32_t 
                        uint32_t len, uint64_t id, struct open_body *body)
 {
     struct log_record r;
+    struct first f;
     uint8_t *head;
     int64_t got;
-    int rc = read_head(s, seg, off, len, id, &r, &head);
+    size_t at;
+    int rc = read_head(s, seg, off, len, id, &f, &r, &head);
 
     if (rc != 0)
         return rc;
@@ -227,8 +253,8 @@ static int read_inline(struct store *s, const struct log_segment *seg, uint32_t 
     body->size = r.body_len;
     if ((body->octets = mem_alloc(s->mem, r.body_len > 0 ? (size_t)r.body_len : 1)) == NULL)
         return BARID_ENOMEM;
-    off += LOG_RECORD_SIZE + r.units_len + r.meta_len + r.header_len;
-    got = io_read_all(s->io, seg->fd, body->octets, (size_t)r.body_len, off);
+    at = (size_t)LOG_RECORD_SIZE + r.units_len + r.meta_len + r.header_len;
+    got = read_part(s, seg, off, &f, at, body->octets, (size_t)r.body_len);
     if (got < 0)
         return BARID_EIO;
     if (got != (int64_t)r.body_len ||
