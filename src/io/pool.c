@@ -18,10 +18,30 @@ struct pool {
     pthread_cond_t filled; /* a job came, or stopping */
     struct pool_job *head, **tail;
     size_t queued, max_queued;
+    unsigned idle; /* threads that wait */
+    bool waking;   /* one of them was woken and has not looked yet */
     bool stopping;
     unsigned n_threads;
     pthread_t threads[];
 };
+
+/* Lock held. One thread is woken at a time, and wakes the next one when there is more: a thread that is awake has often done short jobs
+ * before another would have come to life for each. */
+static void wake(struct pool *pool)
+{
+    if (pool->head == NULL || pool->idle == 0 || pool->waking)
+        return;
+    pool->waking = true;
+    pthread_cond_signal(&pool->filled);
+}
+
+static void wait(struct pool *pool)
+{
+    pool->idle++;
+    pthread_cond_wait(&pool->filled, &pool->lock);
+    pool->idle--;
+    pool->waking = false;
+}
 
 /* The next job, or NULL when there will be none. */
 static struct pool_job *take(struct pool *pool)
@@ -30,7 +50,7 @@ static struct pool_job *take(struct pool *pool)
 
     pthread_mutex_lock(&pool->lock);
     while (pool->head == NULL && !pool->stopping)
-        pthread_cond_wait(&pool->filled, &pool->lock);
+        wait(pool);
     job = pool->head;
     if (job != NULL) {
         pool->head = job->next;
@@ -38,6 +58,7 @@ static struct pool_job *take(struct pool *pool)
             pool->tail = &pool->head;
         pool->queued--;
     }
+    wake(pool);
     pthread_mutex_unlock(&pool->lock);
     return job;
 }
@@ -130,7 +151,7 @@ int pool_start(struct pool *pool, struct loop *loop, struct pool_job *job)
         *pool->tail = job;
         pool->tail = &job->next;
         pool->queued++;
-        pthread_cond_signal(&pool->filled);
+        wake(pool);
     }
     pthread_mutex_unlock(&pool->lock);
     return rc;
