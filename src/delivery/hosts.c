@@ -214,11 +214,12 @@ static void ask_addresses(struct hosts_query *q)
 
 /* --- exchangers --- */
 
-static void add_host(struct hosts_query *q, barid_slice name, uint16_t preference)
+/* order: among those of one preference. */
+static void add_host(struct hosts_query *q, barid_slice name, uint16_t preference, uint64_t order)
 {
     struct host *h = &q->hosts[q->n_hosts];
 
-    *h = (struct host){.preference = preference, .order = rng_u64(q->o.rng)};
+    *h = (struct host){.preference = preference, .order = order};
     if (arena_slice(&q->arena, name, &h->name) == 0)
         q->n_hosts++;
     else
@@ -257,7 +258,7 @@ static void take_exchangers(struct hosts_query *q, const struct dns_answer *answ
         failed(q, HOSTS_FAILED, "556 5.1.10 %.*s: takes no mail (null MX)", (int)q->name.n,
                q->name.p);
     for (size_t i = 0; i < n; i++)
-        add_host(q, best[i]->text, best[i]->preference);
+        add_host(q, best[i]->text, best[i]->preference, n > 1 ? rng_u64(q->o.rng) : 0);
 }
 
 static void on_mx(void *user, const struct dns_answer *answer)
@@ -269,7 +270,7 @@ static void on_mx(void *user, const struct dns_answer *answer)
     if (answer->status == DNS_OK)
         take_exchangers(q, answer);
     else if (answer->status == DNS_NODATA)
-        add_host(q, q->name, 0); /* RFC 5321 5.1: the domain's own address */
+        add_host(q, q->name, 0, 0); /* RFC 5321 5.1: the domain's own address */
     else if (answer->status == DNS_NXDOMAIN)
         failed(q, HOSTS_FAILED, "550 5.1.2 %.*s: no such domain", (int)q->name.n, q->name.p);
     else if (answer->status == DNS_BAD_NAME)
@@ -288,7 +289,7 @@ static void take_literal(struct hosts_query *q)
     barid_slice inner = slice_head(slice_from(q->name, 1), q->name.n >= 2 ? q->name.n - 2 : 0);
     uint8_t addr[16];
 
-    add_host(q, q->name, 0);
+    add_host(q, q->name, 0, 0);
     if (q->n_hosts == 0)
         return;
     if (slice_starts_nocase(inner, BARID_S("IPv6:")) &&
@@ -331,7 +332,7 @@ static void begin(struct hosts_query *q, const struct next_hop *hop)
         take_literal(q);
         end(q);
     } else if (hop->is_host) {
-        add_host(q, q->name, 0);
+        add_host(q, q->name, 0, 0);
         ask_addresses(q);
     } else {
         ask_one(q, &q->mx, q->name, DNS_MX, on_mx);
