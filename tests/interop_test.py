@@ -10,6 +10,7 @@ import os
 import queue
 import re
 import shutil
+import socketserver
 import subprocess
 import tempfile
 import threading
@@ -160,7 +161,8 @@ def by_exim(content):
 
 
 def by_dovecot(content):
-    return without_fields(content, (b"return-path",))
+    """Nothing: also no line end is added."""
+    return content
 
 
 def untouched(content):
@@ -173,9 +175,12 @@ def untouched(content):
 class Arrived(unittest.TestCase):
     def compare(self, m, rcpt, stored, trace, changed):
         """One stored message with what was sent."""
+        if b"\nDelivered-To:" not in stored.split(b"\nReceived:", 1)[0]:  # Dovecot: only in a transaction for one recipient
+            trace = [t for t in trace if t != "Delivered-To"]
         (path, to, *_), content = opened(stored, trace)
         self.assertEqual(plain_address(path), plain_address(m.sender))
-        self.assertEqual(plain_address(to), plain_address(rcpt))
+        if "Delivered-To" in trace:
+            self.assertEqual(plain_address(to), plain_address(rcpt))
         expected = lf(changed(m.content))
         if expected == content:
             return
@@ -196,7 +201,7 @@ class Arrived(unittest.TestCase):
                     self.assertEqual(len(stored), 1, "times it arrived")
                     self.compare(m, rcpt, stored[0], trace, changed)
                 except AssertionError as e:
-                    problems.append("%s (%d) for %s: %s" % (m.kind, m.number, rcpt, e))
+                    problems.append("%s (%d) for %s: %.600s" % (m.kind, m.number, rcpt, e))
                     break
         self.assertFalse(problems, "%d mails:\n%s" % (len(problems), "\n".join(problems)))
 
@@ -324,6 +329,164 @@ class Binary(Arrived):
         self.assertFalse(kept)
         print("# proof: interop: Barid to Barid: %d messages (%d octets), with CR, LF, NUL and lines of 100,000 octets: none changed by an "
               "octet, each once for each recipient" % (len(many), octets(many)), flush=True)
+
+
+# Some of the mail by TCP, some by the socket; what is reported comes back into a mailbox here.
+FINAL = """
+listen { "127.0.0.1:@smtp@" }
+networks { trusted = { "127.0.0.0/8" } }
+function on.message(session, mail)
+  for _, rcpt in ipairs(mail.recipients) do
+    if rcpt.is_local then
+      rcpt:store("%%{user}")
+    else
+      rcpt:send(mail.recipients[1].domain:match("^two") and "lmtp:unix:%s" or "lmtp:[127.0.0.1]:%d")
+    end
+  end
+end
+"""
+
+
+def report_fields(report):
+    """The recipients that a report is about: a dict of fields each."""
+    message = email.message_from_bytes(report)
+    status = [p for p in message.walk() if p.get_content_type() == "message/delivery-status"]
+    return [dict(block) for block in status[0].get_payload()[1:]]
+
+
+class Final(Arrived):
+    """Barid -> Dovecot, which stores."""
+
+    TRACE = ["Return-Path", "Delivered-To", "Received", "Received"]
+    KINDS = {"plain", "eightbit", "dots", "empty", "empty_header", "no_body", "long_lines", "odd_header", "dropped_fields", "blank_lines", "from_lines",
+             "base64", "binary", "chunks", "no_final_newline", "medium", "null_sender", "few"}
+
+    def test_dovecot(self):
+        many = mails(100, 4, 2, only=self.KINDS)
+        users = [r.partition("@")[0] for m in many for r in m.rcpts]
+        peer = self.peer(peers.Dovecot, harness.Ports(), users)
+        first = self.daemon(FINAL % (peer.socket, peer.port), FIRST_HEAD)
+        # Beside those that Dovecot knows, in every fifth mail, somebody whom it does not know, by either way.
+        lost = [m for m in many[::5] if m.sender]
+        for i, m in enumerate(lost):
+            m.sender = "reports%d@first.test" % m.number
+            m.rcpts.insert(i % (len(m.rcpts) + 1), "nobody%d@%s" % (m.number, m.rcpts[0].partition("@")[2]))
+        hand_in_all(first, many)
+        self.arrive(lambda: [first.count()["messages"]], [0], lambda: peer.log() + troubles(first))
+        for m in lost:
+            m.rcpts = [r for r in m.rcpts if not r.startswith("nobody")]
+            reports = first.box("reports%d" % m.number)
+            self.assertEqual(len(reports), 1)
+            told = report_fields(reports[0])
+            self.assertEqual([(t["Final-Recipient"].split("@")[0], t["Action"], t["Status"]) for t in told],
+                             [("rfc822; nobody%d" % m.number, "failed", "5.1.1")])
+            self.assertIn("User doesn't exist", told[0]["Diagnostic-Code"])
+        self.compare_all(many, lambda number, i: peer.box("m%dr%d" % (number, i)), self.TRACE, by_dovecot)
+        self.assertEqual(len(os.listdir(peer.root + "/mail")), len(users))
+        print("# proof: interop: Barid to Dovecot by LMTP, TCP and unix socket: %d messages (%d octets) for %d recipients, each once and "
+              "unchanged; %d unknown among known ones, each reported alone" % (len(many), octets(many), len(users), len(lost)), flush=True)
+
+
+class Refused(Arrived):
+    """A user whom the peer does not know among one whom it knows."""
+
+    def bounced(self, peer, diagnostic):
+        first = self.daemon(FIRST % ("[127.0.0.1]:%d" % peer.port), FIRST_HEAD)
+        m = Mail(1, "bounced")
+        m.sender, m.rcpts = "reports@first.test", ["someone@known.test", "nobody@known.test"]
+        m.content = harness.mail().encode()
+        hand_in_all(first, [m])
+        report = first.wait_box("reports")[0]
+        self.arrive(lambda: [first.count()["messages"], peer.queued(), len(self.last.box("someone"))], [0, 0, 1],
+                    lambda: peer.log() + troubles(first, self.last))
+        told = report_fields(report)
+        self.assertEqual(len(told), 1)
+        self.assertEqual(told[0]["Final-Recipient"], "rfc822; nobody@known.test")
+        self.assertEqual(told[0]["Action"], "failed")
+        self.assertRegex(told[0]["Diagnostic-Code"], diagnostic)
+        return told[0]
+
+    def setUp(self):
+        self.last = self.daemon(LAST.replace('or "astray"', 'or "%{user}"'), LAST_HEAD)
+        self.next_port = self.last.port["smtp"]
+
+    def test_postfix(self):
+        peer = self.peer(peers.Postfix, self.last.ports, self.next_port,
+                         more="relay_domains = known.test\nrelay_recipient_maps = inline:{someone@known.test=x}\n")
+        told = self.bounced(peer, "550 5.1.1 .*User unknown in relay recipient table")
+        self.assertEqual(told["Status"], "5.1.1")
+
+    def test_exim(self):
+        """No enhanced code in its reply."""
+        peer = self.peer(peers.Exim, self.last.ports, self.next_port, rcpt_acl="  require verify = recipient\n",
+                         router="  local_parts = someone")
+        told = self.bounced(peer, "550 Unrouteable address")
+        self.assertRegex(told["Status"], r"^5\.")
+
+
+class PutOff(Arrived):
+    """A peer that does not know the sender yet takes the mail the second time: no sooner than the schedule says, and only then."""
+
+    def setUp(self):
+        self.last = self.daemon(LAST.replace('or "astray"', 'or "%{user}"'), LAST_HEAD)
+        self.next_port = self.last.port["smtp"]
+
+    def later(self, peer, reply, open_up):
+        policy = FIRST.replace("first = 1, max = 5", "first = 300, max = 3000") % ("[127.0.0.1]:%d" % peer.port)
+        first = self.daemon(policy, FIRST_HEAD, clock=True)
+        m = Mail(1, "put off")
+        m.rcpts, m.content = ["grey@known.test", "known@known.test"], harness.mail().encode()
+        hand_in_all(first, [m])
+        put_off = first.wait_log({"what": "deferred", "rcpt": "grey@known.test"})
+        self.assertRegex(put_off["reply"], reply)
+        self.arrive(lambda: [peer.queued(), len(self.last.box("known"))], [0, 1], peer.log)
+        open_up()
+        # Too early, as a mail that comes through meanwhile shows.
+        first.shift_clock(200)
+        m.rcpts = ["known@known.test"]
+        hand_in_all(first, [m])
+        self.arrive(lambda: [first.count()["messages"], len(self.last.box("known"))], [1, 2], peer.log)
+        self.assertEqual(self.last.box("grey"), [])
+        first.shift_clock(400)
+        self.arrive(lambda: [first.count()["messages"], peer.queued(), len(self.last.box("grey"))], [0, 0, 1], peer.log)
+        self.assertEqual(len(self.last.box("known")), 2)
+        self.assertEqual(sum(r["what"] == "deferred" for r in first.records), 1)
+        self.assertEqual(first.wait_log({"what": "delivered", "rcpt": "grey@known.test"})["attempts"], 2)
+
+    def test_postfix(self):
+        """A policy service that puts off what it sees for the first time."""
+        seen = set()
+
+        class Greylist(socketserver.StreamRequestHandler):
+            def handle(self):
+                asked = {}
+                for line in self.rfile:
+                    name, _, value = line.decode().rstrip("\n").partition("=")
+                    asked[name] = value
+                    if name == "":
+                        triplet = (asked["client_address"], asked["sender"], asked["recipient"])
+                        known = triplet in seen or asked["recipient"].startswith("known")
+                        seen.add(triplet)
+                        self.wfile.write(b"action=%s\n\n" % (b"DUNNO" if known else b"DEFER_IF_PERMIT 4.2.0 Greylisted, come back"))
+                        asked = {}
+
+        with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Greylist) as server:
+            server.daemon_threads = True
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+            self.addCleanup(server.shutdown)
+            peer = self.peer(peers.Postfix, self.last.ports, self.next_port,
+                             restrictions="check_policy_service inet:127.0.0.1:%d," % server.server_address[1])
+            self.later(peer, "^45[01] 4.2.0 .*Greylisted", lambda: None)
+            peer.stop()
+
+    def test_exim(self):
+        """An ACL that waits for a file."""
+        peer = self.peer(peers.Exim, self.last.ports, self.next_port, rcpt_acl="""
+  defer local_parts = grey
+        condition = ${if !exists{/grey}}
+        message = come back later
+""")
+        self.later(peer, "^451 .*come back later", lambda: peer.write("/grey", ""))
 
 
 if __name__ == "__main__":

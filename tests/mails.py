@@ -210,10 +210,10 @@ KINDS = {"plain": 12, "eightbit": 7, "eightbit_header": 2, "dots": 7, "empty": 2
          "null_sender": 3, "few": 5, "hundred": 1, "long_addresses": 3, "quoted": 4, "special": 3, "utf8": 3}
 
 
-def mails(count, seed, megabytes=0, twenty=0, without=()):
+def mails(count, seed, megabytes=0, twenty=0, only=None):
     """So many, of them some large ones, in random order."""
     maker = Maker(seed)
-    kinds = [k for k, n in KINDS.items() if k not in without for _ in range(n)]
+    kinds = [k for k, n in KINDS.items() if only is None or k in only for _ in range(n)]
     small = count - twenty - megabytes
     wanted = ["20_megabytes"] * twenty + ["megabytes"] * megabytes + kinds * (small // len(kinds)) + maker.random.sample(kinds, small % len(kinds))
     maker.random.shuffle(wanted)

@@ -214,7 +214,7 @@ postlog   unix-dgram n - n - 1 postlogd
 class Exim(Peer):
     """Relays everything to 127.0.0.1:next_port. rcpt_acl: statements in front of those of the ACL for RCPT."""
 
-    PACKAGE, LOG = "exim4-daemon-heavy", "/var/log/exim4/mainlog"
+    PACKAGE, LOG = "exim4-daemon-light", "/var/log/exim4/mainlog"
     USER = 64992
     CONFIG = """
 primary_hostname = exim.test
