@@ -63,21 +63,22 @@ static unsigned class_of(const struct work *w, uint32_t unit)
     return w->units[unit].kind == DISPOSITION_SEND && w->units[unit].n_rcpts == 1 ? 1 : 0;
 }
 
-/* Files, then what is sent, then what was given up; each in the order of the record. 0 or BARID_ENOMEM. */
+/* Files, then what is sent, then what was given up; each in the order of the record. What has a result already, as memory was out at the
+ * first slice, keeps its place before them. 0 or BARID_ENOMEM. */
 static int sort(struct work *w)
 {
     uint32_t *sorted = mem_array(w->queue->o.mem, w->claim.n_units, sizeof(*sorted));
-    size_t n = 0, count[3] = {0};
+    size_t n = w->at, count[3] = {0};
 
     if (sorted == NULL)
         return BARID_ENOMEM;
     for (unsigned class = 0; class < 3; class++) {
-        for (size_t i = 0; i < w->claim.n_units; i++)
+        for (size_t i = w->at; i < w->claim.n_units; i++)
             if (class_of(w, w->claim.units[i]) == class)
                 sorted[n++] = w->claim.units[i];
         count[class] = n;
     }
-    memcpy(w->claim.units, sorted, n * sizeof(*sorted));
+    memcpy(w->claim.units + w->at, sorted + w->at, (n - w->at) * sizeof(*sorted));
     mem_free(w->queue->o.mem, sorted);
     w->n_files = count[0];
     w->n_sent = count[1] - count[0];
@@ -97,7 +98,6 @@ static bool load(struct work *w)
         arena_deinit(&w->arena);
     }
     rc = s->ops->load(s, w->claim.id, &w->loaded);
-
     if (rc == BARID_ENOTFOUND) { /* erased by an operator: nothing left to do */
         w->end = WORK_RELEASE;
         return false;

@@ -196,7 +196,7 @@ static void go_on(struct work *w)
 {
 
     w->n = 0;
-    if (w->question_asked || !w->is_sorted) /* it has changed the mail, or there was no memory for all of it: loaded again */
+    if (w->question_asked) /* it has changed the mail: loaded again */
         work_unload(w);
     w->question_asked = false;
     if (w->end == WORK_RELEASE || w->is_kept || w->at == w->claim.n_units || atomic_load(&w->queue->stopping))
