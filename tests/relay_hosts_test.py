@@ -165,6 +165,29 @@ class Hosts(RelayTests):
         self.assert_counts(delivered=len(begun), failed=n, reported=n)
         self.no_violations()
 
+    def test_all_down_but_one_that_will_not(self):
+        """A server that was not reached may do better later, whatever another says of all mail, before it or after."""
+        begun = []
+        for i, order in enumerate(((10, 20), (20, 10))):
+            domain = self.domain()
+            mtas = self.servers(2, [(), ["banner -> 554 5.3.2 not here"]], first=50 + 2 * i)
+            mtas[0].down()
+            self.zone("%s MX %d a.%s" % (domain, order[0], domain), "%s MX %d b.%s" % (domain, order[1], domain),
+                      "a.%s A %s" % (domain, mtas[0].host), "b.%s A %s" % (domain, mtas[1].host))
+            begun.append((mtas[0], self.submit("u@" + domain, route="%s:%d" % (domain, mtas[0].port))))
+        for hops in ((0, 1), (1, 0)):
+            mta = self.mta()
+            mta.down()
+            places = (mta, "unknown.invalid:25")
+            begun.append((mta, self.submit(route=[places[i] for i in hops])))
+        for mta, ident in begun:
+            self.deferred(ident, "^(451 4.4.1|554 5.3.2|550 5.1.2) ")
+            mta.up()
+        self.advance(LATER)
+        self.all_delivered(*[ident for _, ident in begun])
+        self.assert_counts(deferred=4, delivered=4)
+        self.no_violations()
+
     def test_next_hops(self):
         """A list: the next one only where nobody was reached, not where a server has refused."""
         rows = (("refuses connections", None, "delivered", 1),

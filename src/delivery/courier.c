@@ -120,12 +120,20 @@ static void settle(struct courier *c, size_t rcpt, const struct courier_result *
 }
 
 /* The same for all that are open: the session did not come as far as the mail. Another server may do better, also after a
- * 5xx, which spoke of this one. */
+ * 5xx, which spoke of this one: it is for good only where none put the mail off. */
 static void keep_for_all(struct courier *c, const struct courier_result *r)
 {
-    for (size_t i = 0; i < c->mail->n_rcpts; i++)
-        if (!c->rcpts[i].is_settled)
-            c->rcpts[i].last = *r;
+    for (size_t i = 0; i < c->mail->n_rcpts; i++) {
+        struct courier_result *last = &c->rcpts[i].last;
+        bool is_put_off = last->server != NULL && last->server != r->server &&
+                          last->status == DELIVERY_AGAIN;
+
+        if (c->rcpts[i].is_settled)
+            continue;
+        *last = *r;
+        if (is_put_off)
+            last->status = DELIVERY_AGAIN;
+    }
 }
 
 /* The server closed a kept connection, before it heard of this mail or instead of answering: nothing was taken. */

@@ -164,6 +164,7 @@ static void skip_hop(struct parcel *p, const struct lane *l)
         p->outcomes[i].stage = "connect";
     }
     p->at_hop++;
+    p->is_put_off = true;
 }
 
 /* The slot that came with the claim goes to the parcel that needs it. */
@@ -204,6 +205,8 @@ void parcel_next_hop(struct parcel *p)
         }
         skip_hop(p, l);
     }
+    for (size_t i = p->at; p->is_put_off && i < p->n; i++)
+        p->outcomes[i].r.status = DELIVERY_AGAIN;
     parcel_end(p);
 }
 

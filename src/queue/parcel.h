@@ -41,6 +41,7 @@ struct parcel {
     struct consignment consignment;
     struct source source;
     bool is_sending, is_final;
+    bool is_put_off; /* by a next hop that was not reached: no other one says that it is for good */
     uint64_t started_ms;
     struct suspect_slot *slot;
     struct settling settling;

@@ -80,8 +80,10 @@ static void unreached(struct parcel *p)
         p->outcomes[i] = *said;
         p->outcomes[i].unit = unit;
     }
-    if (said->r.status == DELIVERY_AGAIN)
+    if (said->r.status == DELIVERY_AGAIN) {
         lane_failed(p->lane, p->started_ms, said->r.reply);
+        p->is_put_off = true;
+    }
     parcel_leave_lane(p);
     p->at_hop++;
     if (atomic_load(&p->work->queue->stopping))
