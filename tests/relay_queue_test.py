@@ -166,6 +166,45 @@ class Schedule(RelayTests):
         self.no_violations()
 
 
+    def test_rate(self):
+        """Two in a minute: the third waits for the next minute, and none is counted as an attempt that failed."""
+        mta = self.mta()
+        idents = [self.submit(route=mta, relay="rate=2/1m") for _ in range(5)]
+        for n in (2, 4, 5):
+            mta.wait(mails=n)
+            self.at_rest()
+            self.assertEqual(len(mta.mails), n)
+            self.advance(61)
+        for ident in idents:
+            self.assertEqual(self.wait_what(ident, "delivered")["attempts"], 1)
+            self.gone(ident)
+        self.assert_counts(delivered=5)
+        self.no_violations()
+
+    def test_several_destinations(self):
+        """One mail, four domains, each with an end of its own; a server of two domains has the mail once for each."""
+        hosts = {"ok1": "127.0.0.81", "ok2": "127.0.0.81", "down": "127.0.0.82", "no": "127.0.0.83"}
+        for name, host in hosts.items():
+            self.dns.set(name + ".many.test", "MX", "10 mx." + name + ".many.test")
+            self.dns.set("mx." + name + ".many.test", "A", host)
+        good = self.mta(host="127.0.0.81", port=25)
+        bad = self.mta(["rcpt -> 550 5.1.1 nobody"], host="127.0.0.83", port=25)
+        rcpts = ["a@ok1.many.test", "b@down.many.test", "c@no.many.test", "d@ok2.many.test", "e@ok1.many.test"]
+        ident = self.submit(rcpts)
+        self.wait_lines(ident, 5)
+        self.assertEqual([u["status"] for u in self.units(ident)], ["done", "pending", "failed", "done", "done"])
+        self.assertEqual(list(self.report().rcpts), ["c@no.many.test"])
+        self.assertEqual(sorted(m.to for m in good.mails), [["a@ok1.many.test", "e@ok1.many.test"], ["d@ok2.many.test"]])
+        down = self.mta(host="127.0.0.82", port=25)
+        self.advance(LATER)
+        self.wait_what(ident, "delivered", 4)
+        self.gone(ident)
+        self.assertEqual([m.to for m in down.mails], [["b@down.many.test"]])
+        self.assertEqual(len(bad.connections), 1)
+        self.assert_counts(delivered=5, deferred=1, failed=1, reported=1)
+        self.no_violations()
+
+
 class Reload(RelayTests):
     """A route that leads nowhere, and what changes when it is mended."""
 

@@ -143,6 +143,26 @@ class Stopped(RelayTests):
         self.assert_counts(delivered=1)
         self.no_violations()
 
+    def test_back_again(self):
+        """Another process knows from the queue that the server was down: the first mail that it takes brings the others along."""
+        mta = self.mta()
+        mta.down()
+        idents = [self.submit(route=mta) for _ in range(3)]
+        for ident in idents:
+            self.deferred(ident, "^451 4.4.1 ")
+        self.daemon.stop()
+        self.again()
+        self.advance(100)
+        self.at_rest()
+        self.assertEqual([u["status"] for i in idents for u in self.units(i)], ["pending"] * 3)
+        mta.up()
+        self.advance(230)  # the first of them is due, perhaps not all
+        for ident in idents:
+            self.assertEqual(self.wait_what(ident, "delivered")["attempts"], 2)
+            self.gone(ident)
+        self.assert_counts(delivered=3)
+        self.no_violations()
+
     def test_with_much_to_do(self):
         """Killed again and again while hundreds wait for two servers: each arrives, twice only where that is said."""
         mtas = [self.mta(), self.mta()]

@@ -339,7 +339,7 @@ static void test_what_one_cannot_take(void **state)
     end(&f);
 }
 
-/* There is no other: the last word counts, a 5xx for good. */
+/* There is no other: the last word counts, but a 5xx for good only where nobody put the mail off. */
 static void test_the_last_one(void **state)
 {
     struct fixture f;
@@ -349,13 +349,19 @@ static void test_the_last_one(void **state)
     add_server(&f, NULL, false);
     add_server(&f, R({"", "554 5.3.2 not here"}), true);
     run(&f);
-    assert_string_equal(f.log[0], "failed 1 554 5.3.2 not here");
+    assert_string_equal(f.log[0], "again 1 554 5.3.2 not here");
     end(&f);
     begin(&f);
     add_server(&f, R({"", "554 5.3.2 not here"}), true);
     add_server(&f, NULL, false);
     run(&f);
     assert_int_equal(strncmp(f.log[0], "again 1 451 4.4.1 mx.test (127.0.0.1:", 37), 0);
+    end(&f);
+    begin(&f);
+    add_server(&f, R({"", "554 5.3.2 not here"}), true);
+    add_server(&f, R({"", "554 5.3.2 neither"}), true);
+    run(&f);
+    assert_string_equal(f.log[0], "failed 1 554 5.3.2 neither");
     end(&f);
     begin(&f);
     add_server(&f, R({"RCPT TO:<a", "450 4.2.1 later"}), true);

@@ -94,7 +94,7 @@ static void test_unreached(void **state)
                 "again unreached mx3.test connect 451 4.4.1 mx3.test (127.0.0.3:", 63),
         0);
     post_server(&p, 2, R({"", "554 5.3.2 not here"}), true);
-    assert_string_equal(post_one(&p), "failed unreached mx3.test connect 554 5.3.2 not here");
+    assert_string_equal(post_one(&p), "again unreached mx3.test connect 554 5.3.2 not here");
     post_end(&p);
     /* one was asked, the other could not be: not unreached */
     begin(&p);
