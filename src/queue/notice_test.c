@@ -77,8 +77,8 @@ static void test_delay(void **state)
     }
     until_reported(r, 2); /* the fifth was the last: given up */
     assert_int_equal(stats(&r->f).failed, 1);
-    assert_true(logged(&r->f, "what=delay"));
-    assert_true(logged(&r->f, "what=failure"));
+    assert_true(logged(&r->f, "action=delay"));
+    assert_true(logged(&r->f, "action=failure"));
 }
 
 struct success {
