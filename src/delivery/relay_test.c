@@ -63,6 +63,25 @@ static void test_exchangers(void **state)
     post_end(&p);
 }
 
+/* One that follows within the TTL asks nobody. */
+static void test_answers_are_kept(void **state)
+{
+    struct post p;
+
+    (void)state;
+    begin(&p);
+    post_server(&p, 0, NULL, true);
+    for (size_t i = 0; i < 3; i++) {
+        if (i == 2)
+            post_advance(&p, 60000);
+        assert_int_equal(post_send(post_parcel(&p, i, "x.test", 1)), 0);
+        post_run(&p.parcels[i]);
+        assert_string_equal(p.parcels[i].log[0], "done mx1.test final 250 ok");
+        assert_int_equal(p.asked, i < 2 ? 7 : 14); /* MX, then A and AAAA of three exchangers */
+    }
+    post_end(&p);
+}
+
 /* Nobody could be asked. */
 static void test_unreached(void **state)
 {
@@ -436,7 +455,7 @@ static int tear_down(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_plain),      cmocka_unit_test(test_exchangers),
+        cmocka_unit_test(test_plain),      cmocka_unit_test(test_exchangers), cmocka_unit_test(test_answers_are_kept),
         cmocka_unit_test(test_unreached),  cmocka_unit_test(test_suspect),
         cmocka_unit_test(test_parameters), cmocka_unit_test(test_needs),
         cmocka_unit_test(test_smuggling),  cmocka_unit_test(test_lmtp),

@@ -61,7 +61,7 @@ static void run_answer(struct loop_task *task)
 {
     struct dns_query *q = (struct dns_query *)((char *)task - offsetof(struct dns_query, task));
     struct dns_record records[4] = {{0}};
-    struct dns_answer answer = {.status = DNS_NODATA, .records = records};
+    struct dns_answer answer = {.status = DNS_NODATA, .records = records, .negative_ttl = 60};
 
     if (q->type == DNS_MX)
         answer_mx(q->name, &answer, records);
@@ -71,6 +71,8 @@ static void run_answer(struct loop_task *task)
         answer.status = DNS_OK;
         answer.n = 1;
     }
+    for (size_t i = 0; i < answer.n; i++)
+        records[i].ttl = 60;
     if (!q->is_cancelled)
         q->done(q->user, &answer);
     free(q);
@@ -87,6 +89,7 @@ static int ask(void *user, barid_slice name, enum dns_type type,
         .task = {.run = run_answer}, .done = done, .user = done_user, .type = type};
     snprintf(q->name, sizeof(q->name), "%.*s", (int)name.n, name.p);
     *query_r = q;
+    p->asked++;
     if (strcmp(q->name, "never.test") != 0)
         loop_defer(p->loop, &q->task);
     return 0;

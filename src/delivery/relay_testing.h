@@ -4,6 +4,7 @@
  *
  *   x.test      MX 10 mx1.test, 20 mx2.test, 30 mx3.test; mxN.test has the address 127.0.0.N
  *   equal.test  MX 10 mx1.test, 10 mx2.test
+ *   all that for 60 seconds (TTL)
  *   null.test (null MX)  gone.test (NXDOMAIN)  fail.test (SERVFAIL)  slow.test (timeout)  never.test (no answer at all)
  */
 #ifndef DELIVERY_RELAY_TESTING_H
@@ -66,6 +67,7 @@ struct post {
     struct session_facts facts;
     struct mail mail; /* s@us.test to a@, b@, c@x.test */
     uint16_t port;
+    unsigned asked; /* questions to DNS */
     struct server servers[TEST_SERVERS_MAX]; /* at 127.0.0.1 and so on */
     struct parcel parcels[TEST_PARCELS_MAX];
 };
