@@ -169,7 +169,7 @@ class Stopped(RelayTests):
         idents = [self.submit("u%d@x.test" % i, route=mtas[i % 2], relay="max_connections=4") for i in range(120)]
         for n in (20, 50, 80):
             mtas[0].wait_until(lambda: sum(len(m.mails) for m in mtas) >= n, "%d mails" % n)
-            self.daemon.kill() if n != 50 else self.daemon.stop()
+            (self.daemon.stop if n == 50 else self.daemon.kill)()
             self.again()
         for ident in idents:
             self.gone(ident)

@@ -47,7 +47,8 @@ class Sessions(RelayTests):
     DATA = [w for w in fake_mta.EHLO if w not in ("CHUNKING", "BINARYMIME")]
     # stage, how the server offers it, what is said after two minutes and more
     STAGES = (("banner", {}), ("ehlo", {}), ("mail", {}), ("rcpt", {}), ("data", {"ehlo": DATA}), ("bdat", {"relay": "chunk=50"}),
-              ("dot", {}), ("starttls", {"tls": "starttls", "relay": "tls=required"}), ("authenticated", {"users": {"me": "secret"}, "relay": "user=me password=secret"}))
+              ("dot", {}), ("starttls", {"tls": "starttls", "relay": "tls=required"}),
+              ("authenticated", {"users": {"me": "secret"}, "relay": "user=me password=secret"}))
 
     def table(self, action, reply, stages=STAGES):
         return [(stage, "%s nth=1 -> %s" % (stage, action), reply, options) for stage, options in stages]
