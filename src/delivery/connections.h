@@ -9,10 +9,11 @@
 
 #include "delivery/dialogue.h"
 
-/* Kept ones of all next hops: each is a descriptor here and a process elsewhere. The oldest is closed first. */
-#define CONNECTIONS_IDLE_MAX 256
+/* Kept ones of all next hops: each is a descriptor here and a process elsewhere. As many as there are messages under way by default: thousands
+ * of domains behind one server then share their connections. The oldest is closed first. */
+#define CONNECTIONS_IDLE_MAX 1024
 /* That wait for a reply to RSET or QUIT, which nobody needs: more are closed without. */
-#define CONNECTIONS_LEAVING_MAX 256
+#define CONNECTIONS_LEAVING_MAX 1024
 
 struct connections;
 struct connection;

@@ -67,7 +67,7 @@ static void test_waiting(void **state)
     for (unsigned i = 0; i < 5; i++)
         send_letter(r, &(struct letter){.rcpts = {"a@full.test", "b@one.test"}});
     start_relaying(r);
-    UNTIL(&r->f, stats(&r->f).delivered == 5);
+    UNTIL(&r->f, stats(&r->f).delivered == 5 && r->relay.now == 1);
     settle(&r->f);
     stop_relaying(r);
     assert_int_equal(r->relay.n_cancelled, 1);
