@@ -5,7 +5,7 @@ BUILD  ?= build
 NINJA   = ninja -C
 DEPS   ?= tools/install-deps
 
-.PHONY: all build run test unit fuzz asan tsan cover prove bench fmt check-layers install clean
+.PHONY: all build run test unit fuzz asan tsan cover prove interop bench fmt check-layers install clean
 
 all: build
 
@@ -58,6 +58,10 @@ prove: ## crashes, faults, failing memory and hostile peers, with the counts in 
 	@$(DEPS) build test
 	@$(MAKE) --no-print-directory build
 	@tools/prove $(BUILD)
+
+interop: build ## MESSAGES=1000 through each of Postfix and Exim, and into Dovecot
+	@$(DEPS) build test
+	BARID_INTEROP_MESSAGES=$(or $(MESSAGES),1000) meson test -C $(BUILD) --no-rebuild --print-errorlogs -t 6 interop
 
 bench: build ## side by side with other servers
 	@$(DEPS) build test

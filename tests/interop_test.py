@@ -150,8 +150,8 @@ def without_fields(content, names):
 
 
 def by_postfix(content):
-    """message_drop_headers. (By its defaults it would also complete a header that lacks fields for a client in mynetworks, cut lines
-    behind 998 octets, change % and ! in local parts: peers.py turns that off.)"""
+    """message_drop_headers. (By its defaults it would also complete a header that lacks fields for a client in mynetworks, and change
+    % and ! in local parts: peers.py turns that off. Lines above 998 octets, which it folds, are not sent to it.)"""
     return without_fields(completed(content), (b"return-path", b"bcc", b"content-length", b"resent-bcc"))
 
 

@@ -348,7 +348,7 @@ static void test_limits(void **state)
     (void)state;
     begin(&p, R({"RCPT", "550 no"}, {"QUIT", HOLDS}));
     assert_int_equal(
-        connections_new(&cs, &(struct connections_options){.loop = p.loop, .idle_ms = 1000}),
+        connections_new(&cs, &(struct connections_options){.loop = p.loop, .idle_ms = 600000}),
         0);
     r.place = (struct dialogue_place){
         .to = {.family = BARID_FAMILY_IPV4, .addr = {127, 0, 0, 1}, .port = p.port},
@@ -368,8 +368,8 @@ static void test_limits(void **state)
     assert_int_equal(connections_idle(cs), CONNECTIONS_IDLE_MAX);
     assert_int_equal(p.servers[0].open, CONNECTIONS_IDLE_MAX + CONNECTIONS_LEAVING_MAX);
     connections_del(&cs);
-    post_turn(&p);
-    assert_int_equal(p.servers[0].open, 0);
+    while (p.servers[0].open > 0)
+        post_turn(&p);
     post_end(&p);
 }
 
