@@ -190,6 +190,7 @@ postlog   unix-dgram n - n - 1 postlogd
         self.furnish(["/usr/lib/postfix/sbin/*", "/usr/lib/postfix/*.so", "/usr/sbin/post*"], ["/usr/lib/postfix"],
                      [("postfix", self.OWNER), ("postdrop", self.DROP)])
         spool = "/var/spool/postfix"
+        shutil.rmtree(self.root + spool, ignore_errors=True)  # the bench may have left something in what was copied
         for path in (spool, spool + "/pid"):
             self.folder(path, 0, 0, 0o755)
         self.folder("/var/lib/postfix", self.OWNER, self.OWNER, 0o755)
