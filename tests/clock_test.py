@@ -14,7 +14,7 @@ HOUR, DAY, YEARS = 3600, 86400, 3653 * 86400
 
 POLICY = """
 listen { "127.0.0.1:@smtp@" }
-retry { first = %d, max = %d, tries = 1000 }
+retry { first = %d, max = %d, tries = 1000, notice = 0 }
 function on.message(session, mail)
   if mail:header("X-Delay") then mail:delay_until(mail:header("X-Delay")) end
 end

@@ -34,7 +34,7 @@ listen { "127.0.0.1:@lmtp@", protocol = "lmtp" }
 # A user whose name begins with "l-" is put off when first asked for by a process: while others of the mail are accepted, the
 # client hears 250 and the queue asks again.
 POLICY = LISTEN + """
-retry { first = 1, max = 2, tries = 1000 }
+retry { first = 1, max = 2, tries = 1000, notice = 0 }
 function on.message(session, mail)
   if mail:header("X-Hold") then return hold("to be looked at") end
 end

@@ -15,7 +15,7 @@ MEBIBYTE = 1 << 20
 ROOM = 24  # MiB
 POLICY = """
 listen { "127.0.0.1:@smtp@" }
-retry { first = 60, max = 60, tries = 1000 }
+retry { first = 60, max = 60, tries = 1000, notice = 0 }
 function on.recipient(session, mail, rcpt) rcpt:store("%{user}") end
 """
 HEAD = harness.SMALL_SEGMENTS.replace("4194304", str(MEBIBYTE)).replace('level = "debug"', 'level = "info"')

@@ -30,7 +30,7 @@ struct hop;
 #define LANE_DOWN_S     60
 #define LANE_DOWN_MAX_S 300
 /* Parcels that hold their message in memory while they wait: those of messages for several next hops. More are put off. */
-#define LANE_PARCELS_MAX 8
+#define LANE_PARCELS_MAX 100
 #define LANE_REPLY_SIZE  256
 /* Making the others due walks the whole index: once for many mails that come through after an outage. */
 #define LANE_HASTEN_S 60

@@ -11,7 +11,7 @@
 #include "queue/queue.h"
 
 /* Messages for several next hops at once: each may wait in memory for the slowest of them. */
-#define QUEUE_MIXED_RUNNING 64
+#define QUEUE_MIXED_RUNNING 250
 
 /* No memory, no room in the pool: try again so much later. */
 #define QUEUE_PAUSE_MS 1000
