@@ -283,15 +283,16 @@ static void test_put_aside(void **state)
 }
 
 /* Those of messages for several next hops wait in memory, LANE_PARCELS_MAX of them. */
+#define PARCELS_MET (LANE_PARCELS_MAX + 4)
 static void test_parcels_wait(void **state)
 {
     struct relaying *r = *state;
-    uint64_t id[12];
+    uint64_t id[PARCELS_MET];
     unsigned busy = 0;
 
     r->f.options.routing.base.max_connections = 1;
     r->relay.hosts[0] = (struct host){.name = "full.test", .holds = true};
-    for (unsigned i = 0; i < 12; i++) {
+    for (unsigned i = 0; i < PARCELS_MET; i++) {
         char other[32];
 
         snprintf(other, sizeof(other), "b@d%u.test", i);
@@ -299,8 +300,8 @@ static void test_parcels_wait(void **state)
     }
     start_relaying(r);
     UNTIL(&r->f,
-          stats(&r->f).deferred == 12 - 1 - LANE_PARCELS_MAX && stats(&r->f).delivered == 12);
-    for (unsigned i = 0; i < 12; i++) {
+          stats(&r->f).deferred == PARCELS_MET - 1 - LANE_PARCELS_MAX && stats(&r->f).delivered == PARCELS_MET);
+    for (unsigned i = 0; i < PARCELS_MET; i++) {
         struct unit_state s = unit_of(r, id[i], 0);
 
         if (s.reply.n == 0)
@@ -309,10 +310,10 @@ static void test_parcels_wait(void **state)
         assert_int_equal(s.attempts, 0);
         busy++;
     }
-    assert_int_equal(busy, 12 - 1 - LANE_PARCELS_MAX);
+    assert_int_equal(busy, PARCELS_MET - 1 - LANE_PARCELS_MAX);
     run_dry(r);
-    assert_int_equal(stats(&r->f).delivered, 24);
-    assert_int_equal(sent_to(r, "full.test"), 12);
+    assert_int_equal(stats(&r->f).delivered, 2 * PARCELS_MET);
+    assert_int_equal(sent_to(r, "full.test"), PARCELS_MET);
 }
 
 /* What waits in a lane that goes down is put off, all of it. */
