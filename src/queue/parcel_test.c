@@ -227,7 +227,7 @@ static void test_thousands_for_one(void **state)
         send_letter(r, &(struct letter){.rcpts = {"u@slow.test"}});
     send_letter(r, &(struct letter){.rcpts = {"u@one.test"}});
     start_relaying(r);
-    UNTIL(&r->f, stats(&r->f).delivered == 1);
+    UNTIL(&r->f, stats(&r->f).delivered == 1 && r->relay.n == 2);
     assert_int_equal(sent_to(r, "slow.test"), 1);
     assert_int_equal(sent_to(r, "one.test"), 1);
     UNTIL(&r->f, r->relay.n_final == 2);
@@ -331,7 +331,7 @@ static void test_parcels_of_one_that_goes_down(void **state)
     for (unsigned i = 0; i < 6; i++)
         send_letter(r, &(struct letter){.rcpts = {"a@full.test"}});
     start_relaying(r);
-    UNTIL(&r->f, stats(&r->f).delivered == 6);
+    UNTIL(&r->f, stats(&r->f).delivered == 6 && r->relay.now == 1);
     settle(&r->f);
     assert_int_equal(stats(&r->f).deferred, 0);
     relay_answer_all(r);
