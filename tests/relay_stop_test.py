@@ -42,6 +42,7 @@ class Stopped(RelayTests):
                 line = self.wait_what(ident, "delivered")
                 self.assertEqual((line["attempts"], line["maybe_duplicate"]), (1, False))
                 self.gone(ident)
+                mta.wait(mails=1)
                 self.assertEqual([m.delivered for m in mta.mails], [["u@elsewhere.test"]])
         self.assert_counts(delivered=len(begun))
         self.no_violations()
