@@ -143,14 +143,28 @@ static void report_given_up(struct work *w)
     settle_start(&w->settling);
 }
 
+static bool has_given_up(const struct work *w)
+{
+    return w->at < w->claim.n_units && !atomic_load(&w->queue->stopping) && !w->is_kept && !w->is_aside;
+}
+
+/* Slices of which nobody wants to hear are settled at once, from within: they only say that there is more to do, as there may be
+ * SPOOL_UNITS_MAX units of them. */
 static void end_parcels(struct work *w)
 {
-    bool is_stopping = atomic_load(&w->queue->stopping);
-
-    if (w->at < w->claim.n_units && !is_stopping && !w->is_kept && !w->is_aside)
+    w->has_more = true;
+    if (w->is_ending)
+        return;
+    w->is_ending = true;
+    while (w->has_more) {
+        w->has_more = false;
+        if (!has_given_up(w)) {
+            release(w);
+            return; /* w is gone */
+        }
         report_given_up(w);
-    else
-        release(w);
+    }
+    w->is_ending = false;
 }
 
 static void on_given_up(struct settling *s, int rc)

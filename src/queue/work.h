@@ -71,6 +71,7 @@ struct work {
     bool is_aside;         /* its lease was given back by put_aside */
     bool is_kept;          /* its lease is not given back: see work_record_failed */
     bool question_asked;
+    bool is_ending, has_more; /* what was given up is being settled */
 
     size_t n_slots; /* WORK_SLICE, or less for a small claim */
     struct outcome outcomes[];
