@@ -15,6 +15,9 @@ spool   { dir = "../run/spool" }
 maildir { root = "../run/mail" }
 archive { root = "../run/archive" }
 history { dir = "../run/history" }
+-- Mail to others goes to a server on this machine, such as `barid sink`: a first try should not reach the world. Without this line it goes
+-- to the mail exchangers of each domain.
+relayhost "[127.0.0.1]:2526"
 control { listen = "127.0.0.1:8025" }
 
 -- Whoever is not listed here has no mailbox.
