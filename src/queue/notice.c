@@ -177,10 +177,11 @@ static void not_stored(struct notice *n, int rc)
 /* The job has ended and the store has answered, in whatever order. */
 static void conclude(struct notice *n)
 {
-    int rc = n->store_rc != 0 ? n->store_rc : n->commit_rc;
+    int rc;
 
     if (--n->left > 0)
-        return;
+        return; /* the other one may be writing what it has to say */
+    rc = n->store_rc != 0 ? n->store_rc : n->commit_rc;
     if (rc != 0) {
         not_stored(n, rc);
         return;

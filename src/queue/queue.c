@@ -81,17 +81,16 @@ struct hasten {
     struct pool_job job;
     struct queue *queue;
     uint32_t group;
+    size_t n; /* messages that are due now */
 };
 
 static void run_hasten(struct pool_job *job)
 {
     struct hasten *h = (struct hasten *)((char *)job - offsetof(struct hasten, job));
     struct spool *s = h->queue->o.spool;
-    size_t n = 0;
 
-    if (s->ops->hasten(s, h->group, &n) == 0 && n > 0)
-        log_record(h->queue->o.log, LOG_LEVEL_INFO, "queue", "a next hop is back: its other mail is due",
-                   LOG_INT("messages", n));
+    if (s->ops->hasten(s, h->group, &h->n) != 0)
+        h->n = 0; /* the others come by their own schedule */
 }
 
 static void on_hastened(struct pool_job *job)
@@ -99,6 +98,8 @@ static void on_hastened(struct pool_job *job)
     struct hasten *h = (struct hasten *)((char *)job - offsetof(struct hasten, job));
     struct queue *q = h->queue;
 
+    if (h->n > 0)
+        log_record(q->o.log, LOG_LEVEL_INFO, "queue", "a next hop is back: its other mail is due", LOG_INT("messages", h->n));
     mem_free(q->o.mem, h);
     q->recording--;
     queue_wake(q);

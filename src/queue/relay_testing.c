@@ -352,7 +352,7 @@ void run_dry(struct relaying *r)
 {
     for (unsigned i = 0; messages(&r->f) > 0; i++) {
         assert_true(i < 2000);
-        UNTIL(&r->f, (relay_answer(r, NULL), stats(&r->f).running == 0));
+        UNTIL(&r->f, (relay_answer(r, NULL), stats(&r->f).running == 0 && r->f.queue->recording == 0));
         settle(&r->f);
         advance(&r->f, 60 * S);
     }
