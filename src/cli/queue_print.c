@@ -63,7 +63,9 @@ void print_message_line(json_t *m)
         print_safe(text_of(m, "error"));
         print_safe(text_of(m, "reason"));
         print_safe(text_of(m, "last_reply"));
-        if (json_is_string(json_object_get(m, "next_attempt")))
+        if (strcmp(text_of(m, "next_attempt"), "now") == 0)
+            printf(" (again now)");
+        else if (json_is_string(json_object_get(m, "next_attempt")))
             printf(" (again at %.19sZ)", text_of(m, "next_attempt"));
         putchar('\n');
     }

@@ -63,7 +63,8 @@ static void put_info(json_t *o, const struct spool_message *m)
     json_object_set_new(o, "id", json_string(id));
     json_object_set_new(o, "state", json_string(queue_state_name(m->state)));
     json_object_set_new(o, "size", json_integer((json_int_t)m->size));
-    json_object_set_new(o, "next_attempt", json_time(m->next_due_us));
+    /* 0: made due by the store, whatever its schedule says (spool.h, hasten). */
+    json_object_set_new(o, "next_attempt", m->next_due_us == 0 ? json_string("now") : json_time(m->next_due_us));
 }
 
 static void put_unit_counts(json_t *o, const struct spool_loaded *l)

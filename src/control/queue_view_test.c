@@ -66,6 +66,40 @@ static size_t listed(const json_t *page)
     return json_array_size(json_object_get(page, "messages"));
 }
 
+/* What the store made due has no date: its schedule says another one. */
+static void test_made_due(void **state)
+{
+    struct unit_change change = {.state = {.status = UNIT_PENDING,
+                                           .due_us = INT64_C(2000000000000000),
+                                           .attempts = 1,
+                                           .group = SPOOL_GROUP_FIRST,
+                                           .reply = BARID_S("451 4.4.1 nobody")}};
+    struct spool *s = open_spool();
+    uint64_t id = add(s, "b@x.example");
+    const char *shown[2];
+    json_t *pages[2];
+    size_t n = 0;
+
+    (void)state;
+    assert_int_equal(s->ops->change(s, id, &change, 1, NULL, NULL), 0);
+    for (size_t i = 0; i < 2; i++) {
+        struct queue_filter f;
+
+        queue_filter_init(&f);
+        if (i == 1)
+            assert_int_equal(s->ops->hasten(s, SPOOL_GROUP_FIRST, &n), 0);
+        pages[i] = queue_view_list(s, &f);
+        shown[i] = json_string_value(
+            json_object_get(json_array_get(json_object_get(pages[i], "messages"), 0), "next_attempt"));
+    }
+    assert_int_equal(n, 1);
+    assert_string_equal(shown[0], "2033-05-18T03:33:20.000000Z");
+    assert_string_equal(shown[1], "now");
+    json_decref(pages[0]);
+    json_decref(pages[1]);
+    s->ops->close(s);
+}
+
 /* A page has so many messages, and is made of so many. */
 static void test_limits(void **state)
 {
@@ -135,6 +169,7 @@ static void test_no_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_made_due),
         cmocka_unit_test(test_limits),
         cmocka_unit_test(test_no_memory),
     };
