@@ -22,14 +22,13 @@ static uint64_t now_ms(const struct lane *l)
 
 /* --- all of them --- */
 
-int lanes_init(struct lanes *l, struct queue *q)
+void lanes_init(struct lanes *l, struct queue *q)
 {
     const uint64_t seed[2] = {rng_u64(q->o.rng), rng_u64(q->o.rng)};
 
     map_init(&l->map, q->o.mem, seed);
     list_init(&l->ready);
     l->sweep_at = LANES_SWEEP_MIN;
-    return 0;
 }
 
 static void lane_del(struct lane *l)

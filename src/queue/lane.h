@@ -70,7 +70,7 @@ struct lanes {
     size_t sweep_at; /* lanes */
 };
 
-int lanes_init(struct lanes *l, struct queue *q);
+void lanes_init(struct lanes *l, struct queue *q);
 void lanes_deinit(struct lanes *l);
 
 /* The lane of that group, made when there is none. NULL: no memory. */

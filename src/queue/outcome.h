@@ -40,7 +40,6 @@ void outcome_from_send(struct outcome *o, const struct send_result *r);
 void outcome_say(struct outcome *o, enum delivery_status status, const char *fmt, ...) BARID_PRINTF(3, 4);
 /* Fills state. */
 void outcome_decide(const struct work *w, struct outcome *o);
-/* Is it said again when the unit is given up? Then it is GIVEN_UP; else FAILED or, for what no next hop refused, HELD. */
 void outcome_log(const struct work *w, const struct outcome *o);
 void outcome_note(const struct work *w, const struct outcome *o); /* into the history */
 void outcome_count(struct queue *q, const struct outcome *o);
