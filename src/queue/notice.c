@@ -169,7 +169,9 @@ static void not_stored(struct notice *n, int rc)
 
     mail_id_text(n->settling->work->claim.id, id);
     log_record(n->settling->work->queue->o.log, LOG_LEVEL_ERROR, "queue",
-               "a report cannot be stored, it is tried again later", LOG_CSTR("id", id),
+               n->action == REPORT_FAILED ? "a report cannot be stored, it is tried again later"
+                                          : "a report cannot be stored: the sender does not hear of it",
+               LOG_CSTR("id", id),
                LOG_CSTR("error", barid_strerror(rc)));
     over(n, NOTICE_LATER);
 }

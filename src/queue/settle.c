@@ -237,13 +237,23 @@ static enum report_action action_of(const struct settling *s, int stage)
     }
 }
 
+static bool any_told(const struct settling *s, int stage)
+{
+    for (size_t i = 0; i < s->n; i++)
+        if (is_told(s, &s->v[i], stage))
+            return true;
+    return false;
+}
+
 /* true: a report is under way. */
 static bool tell(struct settling *s, int stage)
 {
-    if (stopping(s) || !s->work->is_decoded || s->work->mail.sender.address.n == 0)
+    if (stopping(s) || !s->work->is_decoded || s->work->mail.sender.address.n == 0 || !any_told(s, stage))
         return false;
     s->notice = notice_new(s, action_of(s, stage));
     if (s->notice == NULL) {
+        log_record(s->work->queue->o.log, LOG_LEVEL_ERROR, "queue", "no memory to tell the sender",
+                   LOG_BOOL("later", stage == SETTLE_FAILURE));
         for (size_t i = 0; stage == SETTLE_FAILURE && i < s->n; i++)
             if (is_told(s, &s->v[i], stage))
                 tell_later(s, &s->v[i]);
