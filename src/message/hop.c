@@ -305,19 +305,49 @@ uint32_t hop_group(const struct hop *hop, const uint8_t key[16])
     return folded < HOP_GROUP_FIRST ? folded + HOP_GROUP_FIRST : folded;
 }
 
-int routing_first(const struct routing *routing, struct arena *arena, barid_slice target,
-                  barid_slice domain, struct hop *hop_r, struct err *err)
+static int take_relayhosts(const struct routing *routing, struct arena *arena, struct hop *hops, size_t max, size_t *n_r)
+{
+    int rc = 0;
+
+    for (size_t i = 0; rc == 0 && i < routing->n_relayhosts && i < max; i++) {
+        rc = hop_copy(&hops[i], arena, &routing->relayhosts[i]);
+        *n_r += rc == 0;
+    }
+    return rc;
+}
+
+static int take_list(const struct routing *routing, struct arena *arena, barid_slice list, struct hop *hops, size_t max,
+                     size_t *n_r, struct err *err)
 {
     barid_slice text;
+    int rc = 0;
 
-    if (routing != NULL)
-        *hop_r = routing->base;
-    else
-        hop_init(hop_r);
-    if (hop_list_next(&target, &text))
-        return hop_parse(hop_r, arena, text, err);
-    if (routing == NULL || routing->n_relayhosts == 0)
-        return hop_parse(hop_r, arena, domain, err);
-    *hop_r = routing->relayhosts[0];
-    return 0;
+    while (rc == 0 && *n_r < max && hop_list_next(&list, &text)) {
+        struct hop *hop = &hops[*n_r];
+
+        rc = hop_copy(hop, arena, &routing->base);
+        if (rc == 0)
+            rc = hop_parse(hop, arena, text, err);
+        *n_r += rc == 0;
+    }
+    return rc == 0 && *n_r == 0 ? err_set(err, BARID_ESYNTAX, "a list without a next hop") : rc;
+}
+
+int routing_hops(const struct routing *routing, struct arena *arena, barid_slice target, barid_slice domain,
+                 struct hop *hops, size_t max, size_t *n_r, struct err *err)
+{
+    struct routing none = {0};
+
+    *n_r = 0;
+    if (routing == NULL) {
+        hop_init(&none.base);
+        routing = &none;
+    }
+    if (target.n > 0)
+        return take_list(routing, arena, target, hops, max, n_r, err);
+    if (routing->n_relayhosts > 0)
+        return take_relayhosts(routing, arena, hops, max, n_r);
+    if (domain.n == 0)
+        return err_set(err, BARID_ESYNTAX, "an address without a domain");
+    return take_list(routing, arena, domain, hops, max, n_r, err);
 }

@@ -92,10 +92,11 @@ struct routing {
     uint32_t idle_ms;              /* connections are kept for another mail */
 };
 
-/* Where a unit that sends is tried first: the first of its target, else of the relay hosts, else the domain of its recipient (an address
- * literal in brackets). hop_r is base with that place. 0, BARID_ESYNTAX (the domain can be none), BARID_ENOMEM. routing may be NULL. */
-int routing_first(const struct routing *routing, struct arena *arena, barid_slice target, barid_slice domain, struct hop *hop_r,
-                  struct err *err);
+/* Where a unit that sends is tried, in order: what its target names, else the relay hosts, else the domain of its recipient (an address
+ * literal in brackets). The first max of them (at most HOP_LIST_MAX) into hops, *n_r how many; each is base with that place, all that they
+ * point to in arena. routing may be NULL. 0; BARID_ESYNTAX with *err (err may be NULL): that is no next hop; BARID_ENOMEM. */
+int routing_hops(const struct routing *routing, struct arena *arena, barid_slice target, barid_slice domain, struct hop *hops,
+                 size_t max, size_t *n_r, struct err *err);
 
 /* A name for the queue of mail that waits for this next hop: 32 bits of its text, keyed by the store's key so that nobody outside can
  * choose two that are the same. Never below HOP_GROUP_FIRST, which is SPOOL_GROUP_FIRST of interface/spool.h. */

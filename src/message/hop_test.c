@@ -259,25 +259,31 @@ static void test_group(void **state)
     arena_deinit(&arena);
 }
 
-static void assert_first(struct arena *arena, const struct routing *r, barid_slice target,
-                         const char *want)
+static void assert_hops(struct arena *arena, const struct routing *r, barid_slice target,
+                        size_t max, const char *want)
 {
-    char text[HOP_TEXT_SIZE];
-    struct hop hop;
+    char text[HOP_LIST_MAX * HOP_TEXT_SIZE] = "";
+    struct hop hops[HOP_LIST_MAX];
+    size_t n, at = 0;
 
-    assert_int_equal(routing_first(r, arena, target, BARID_S("[ipv6:2001:DB8::1]"), &hop, NULL),
+    assert_int_equal(routing_hops(r, arena, target, BARID_S("[ipv6:2001:DB8::1]"), hops, max, &n, NULL),
                      0);
-    hop_text(&hop, text);
+    for (size_t i = 0; i < n; i++) {
+        at += hop_text(&hops[i], text + at);
+        text[at++] = i + 1 < n ? ' ' : '\0';
+        assert_int_equal(hops[i].max_mails, r != NULL ? 7 : 100);
+    }
     assert_string_equal(text, want);
-    assert_int_equal(hop.max_mails, r != NULL ? 7 : 100);
 }
 
 /* Target, then relay hosts, then the recipient's domain. */
-static void test_first(void **state)
+static void test_routing(void **state)
 {
     struct hop relay[2], hop;
     struct routing r = {.relayhosts = relay};
     struct arena arena;
+    struct err err;
+    size_t n;
 
     (void)state;
     arena_init(&arena, NULL, 0);
@@ -285,14 +291,22 @@ static void test_first(void **state)
     r.base.max_mails = 7;
     relay[0] = relay[1] = r.base;
     assert_int_equal(hop_parse(&relay[0], &arena, BARID_S("[smart.example]"), NULL), 0);
-    assert_first(&arena, &r, BARID_S("b.example:26 c.example"), "b.example:26");
-    assert_first(&arena, &r, BARID_S(""), "[IPv6:2001:db8::1]");
+    assert_int_equal(hop_parse(&relay[1], &arena, BARID_S("spare.example"), NULL), 0);
+    assert_hops(&arena, &r, BARID_S("b.example:26 c.example"), 8, "b.example:26 c.example");
+    assert_hops(&arena, &r, BARID_S("b.example:26 c.example"), 1, "b.example:26");
+    assert_hops(&arena, &r, BARID_S(""), 8, "[IPv6:2001:db8::1]");
     r.n_relayhosts = 2;
-    assert_first(&arena, &r, BARID_S(""), "[smart.example]");
-    assert_first(&arena, &r, BARID_S("b.example"), "b.example");
-    assert_first(&arena, NULL, BARID_S(""), "[IPv6:2001:db8::1]");
-    assert_int_equal(routing_first(NULL, &arena, BARID_S(""), BARID_S("1.2.3.4"), &hop, NULL),
+    assert_hops(&arena, &r, BARID_S(""), 8, "[smart.example] spare.example");
+    assert_hops(&arena, &r, BARID_S(""), 1, "[smart.example]");
+    assert_hops(&arena, &r, BARID_S("b.example"), 8, "b.example");
+    assert_hops(&arena, NULL, BARID_S(""), 8, "[IPv6:2001:db8::1]");
+    assert_int_equal(routing_hops(NULL, &arena, BARID_S(""), BARID_S("1.2.3.4"), &hop, 1, &n, NULL),
                      BARID_ESYNTAX);
+    assert_int_equal(routing_hops(NULL, &arena, BARID_S(" "), BARID_S("b.example"), &hop, 1, &n, NULL),
+                     BARID_ESYNTAX);
+    assert_int_equal(routing_hops(NULL, &arena, BARID_S(""), BARID_S(""), &hop, 1, &n, &err),
+                     BARID_ESYNTAX);
+    assert_string_equal(err.text, "an address without a domain");
     arena_deinit(&arena);
 }
 
@@ -349,7 +363,7 @@ int main(void)
         cmocka_unit_test(test_forms),     cmocka_unit_test(test_refused),
         cmocka_unit_test(test_limits),    cmocka_unit_test(test_list),
         cmocka_unit_test(test_list_text), cmocka_unit_test(test_defaults),
-        cmocka_unit_test(test_group),     cmocka_unit_test(test_first),
+        cmocka_unit_test(test_group),     cmocka_unit_test(test_routing),
         cmocka_unit_test(test_nomem),
     };
 

@@ -20,8 +20,7 @@ struct notice *notice_new(struct settling *s, enum report_action action)
     arena_init(&n->arena, mem, NOTICE_ARENA_MAX);
     n->index = mem_array(mem, s->n, sizeof(*n->index));
     n->is_wanted = mem_array(mem, s->n, sizeof(*n->is_wanted));
-    n->rcpts = mem_array(mem, s->n, sizeof(*n->rcpts));
-    if (n->index != NULL && n->is_wanted != NULL && n->rcpts != NULL)
+    if (n->index != NULL && n->is_wanted != NULL)
         return n;
     notice_del(n);
     return NULL;
@@ -38,18 +37,24 @@ void notice_del(struct notice *n)
     mem_free(mem, n);
 }
 
+bool notice_is_asked_for(const struct work *w, const struct outcome *o, enum report_action action)
+{
+    const struct unit *u = &w->units[o->unit];
+
+    for (size_t i = 0; i < u->n_rcpts; i++)
+        if (report_is_wanted(&w->mail, w->mail.rcpts[u->rcpts[i]], action))
+            return true;
+    return false;
+}
+
 /* A delay is told once, unless policy says otherwise. */
 static bool is_wanted(const struct notice *n, const struct outcome *o)
 {
     const struct work *w = n->settling->work;
-    const struct unit *u = &w->units[o->unit];
 
     if (n->action == REPORT_DELAYED && o->state.attempts != outcome_retry(w).notice)
         return false;
-    for (size_t i = 0; i < u->n_rcpts; i++)
-        if (report_is_wanted(&w->mail, w->mail.rcpts[u->rcpts[i]], n->action))
-            return true;
-    return false;
+    return notice_is_asked_for(w, o, n->action);
 }
 
 void notice_add(struct notice *n, size_t outcome)
@@ -82,24 +87,32 @@ bool notice_is_needed(const struct notice *n)
 
 /* --- what it says --- */
 
-/* Those that want to be told of; where nobody does, all: policy may send it all the same. */
+static void describe_rcpt(struct notice *n, const struct outcome *o, struct rcpt *rcpt)
+{
+    n->rcpts[n->report.n_rcpts++] =
+        (struct report_rcpt){.rcpt = rcpt,
+                             .reply = slice_str(o->r.reply),
+                             .remote = slice_str(o->remote),
+                             .attempted_us = o->not_tried ? 0 : n->settling->work->now_us,
+                             .retry_until_us = n->action == REPORT_DELAYED ? n->asked.next_us : 0};
+}
+
+/* Those that want to be told of; where nobody does, all: policy may send it all the same. A file may serve many. */
 static void describe_rcpts(struct notice *n)
 {
-    struct settling *s = n->settling;
+    const struct work *w = n->settling->work;
     bool any = any_wanted(n);
 
     for (size_t i = 0; i < n->n; i++) {
-        const struct outcome *o = &s->v[n->index[i]];
-        struct rcpt *rcpt = work_rcpt(s->work, o->unit);
+        const struct outcome *o = &n->settling->v[n->index[i]];
+        const struct unit *u = &w->units[o->unit];
 
-        if (rcpt == NULL || (any && !n->is_wanted[i]))
-            continue;
-        n->rcpts[n->report.n_rcpts++] =
-            (struct report_rcpt){.rcpt = rcpt,
-                                 .reply = slice_str(o->r.reply),
-                                 .remote = slice_str(o->remote),
-                                 .attempted_us = o->not_tried ? 0 : s->work->now_us,
-                                 .retry_until_us = n->action == REPORT_DELAYED ? n->asked.next_us : 0};
+        for (size_t k = 0; k < u->n_rcpts && (!any || n->is_wanted[i]); k++) {
+            struct rcpt *rcpt = w->mail.rcpts[u->rcpts[k]];
+
+            if (!any || report_is_wanted(&w->mail, rcpt, n->action))
+                describe_rcpt(n, o, rcpt);
+        }
     }
 }
 
@@ -277,7 +290,8 @@ void notice_start(struct notice *n, void (*done)(struct notice *n))
 
     n->done = done;
     n->hostname = arena_strdup(&n->arena, slice_str(w->queue->o.hostname)); /* a reload may come before it is written */
-    if (n->hostname == NULL) {
+    n->rcpts = mem_array(w->queue->o.mem, settling_rcpts(n->settling), sizeof(*n->rcpts));
+    if (n->hostname == NULL || n->rcpts == NULL) {
         not_stored(n, BARID_ENOMEM);
         return;
     }

@@ -26,7 +26,7 @@ struct notice {
 
     struct policy_report asked;
     struct report report;
-    struct report_rcpt *rcpts;
+    struct report_rcpt *rcpts; /* of all units that it is about: made when it starts */
     struct arena arena; /* what policy sets */
     struct pool_job job;
     struct loop_task committed;
@@ -38,6 +38,9 @@ struct notice {
     uint32_t group; /* of the next hop that it goes to */
     uint64_t id;    /* of the report */
 };
+
+/* One of the recipients that it is about asked to be told so (RFC 3461 4.1). */
+bool notice_is_asked_for(const struct work *w, const struct outcome *o, enum report_action action);
 
 /* NULL: no memory. */
 struct notice *notice_new(struct settling *s, enum report_action action);

@@ -10,7 +10,7 @@
 
 #include "base/slice.h"
 #include "queue/notice.h"
-#include "queue/relay_testing.h"
+#include "queue/letter_testing.h"
 
 /* Reports to far.test stay in the store; this is the first one's text, or what is wrong. */
 static void hold_reports(struct relaying *r)
@@ -59,6 +59,46 @@ static void test_failure(void **state)
     start_relaying(r);
     run_dry(r); /* no report about a report */
     assert_int_equal(stats(&r->f).reported, 0);
+}
+
+static void see_attempt(struct policy_call *call, void *user)
+{
+    (void)user;
+    if (call->mail->sender.null) /* the report's own, at the end */
+        return;
+    assert_int_equal(call->attempt->n_rcpts, 3);
+    for (size_t i = 0; i < 3; i++)
+        assert_int_equal(call->attempt->rcpts[i], i);
+}
+
+/* One file for three: policy sees all of them, and those that want to be are told of. */
+static void test_shared(void **state)
+{
+    static const unsigned first_notify[] = {0, BARID_NOTIFY_NEVER};
+    struct relaying *r = *state;
+    char *text;
+
+    for (size_t i = 0; i < 2; i++) {
+        hold_reports(r);
+        hear(r, BARID_EVENT_ATTEMPT)->act = see_attempt;
+        r->f.fake.fail_first = 1;
+        r->f.fake.status = DELIVERY_FAILED;
+        send_letter(r, &(struct letter){.sender = "s@far.test",
+                                        .rcpts = {"a@one.test", "b@one.test", "c@one.test"},
+                                        .is_file = true,
+                                        .is_shared = true,
+                                        .first_notify = first_notify[i]});
+        start_relaying(r);
+        until_reported(r, 1);
+        EXPECT(r, 0, "Final-Recipient: rfc822; b@one.test\r\n",
+               "Final-Recipient: rfc822; c@one.test\r\n", "452 4.2.2 quota");
+        read_stored(r, 0, &text);
+        assert_int_equal(strstr(text, "a@one.test") != NULL, i == 0);
+        free(text);
+        assert_int_equal(r->hooks[BARID_EVENT_ATTEMPT].asked, 1);
+        relaying_tear_down(r);
+        relaying_set_up(r);
+    }
 }
 
 static void test_delay(void **state)
@@ -353,6 +393,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         R(test_failure),
+        R(test_shared),
         R(test_delay),
         R(test_success),
         R(test_nobody_wants_to_know),

@@ -12,7 +12,7 @@
 #include "base/slice.h"
 #include "message/record.h"
 #include "queue/queue_int.h"
-#include "queue/relay_testing.h"
+#include "queue/letter_testing.h"
 #include "queue/source.h"
 
 static struct unit_state unit_of(struct relaying *r, uint64_t id, size_t unit)

@@ -10,7 +10,6 @@
 #include <unistd.h>
 
 #include "base/slice.h"
-#include "message/record.h"
 #include "queue/queue_int.h"
 #include "queue/relay_testing.h"
 
@@ -359,121 +358,6 @@ void run_dry(struct relaying *r)
         advance(&r->f, 60 * S);
     }
     UNTIL(&r->f, stats(&r->f).running == 0);
-}
-
-/* --- letters --------------------------------------------------------------------------------- */
-
-uint32_t group_of_domain(const struct relaying *r, const char *domain)
-{
-    struct arena arena;
-    struct err err;
-    struct hop hop;
-    uint32_t group = SPOOL_GROUP_NONE;
-
-    arena_init(&arena, NULL, 0);
-    if (routing_first(&r->f.options.routing, &arena, BARID_S(""), slice_str(domain), &hop,
-                      &err) == 0)
-        group = hop_group(&hop, r->f.spool->key);
-    arena_deinit(&arena);
-    return group;
-}
-
-static void add_rcpt(struct mail *m, const struct letter *l, size_t i, struct unit *u)
-{
-    const char *text = i < 8 && l->rcpts[i] != NULL
-                           ? l->rcpts[i]
-                           : arena_fmt(m->arena, "u%zu%s", i, strchr(l->rcpts[0], '@'));
-    struct mailbox box;
-    struct rcpt *rcpt;
-
-    assert_int_equal(mailbox_from_text(&box, m->arena, slice_str(text), 0), 0);
-    assert_int_equal(mail_add_rcpt(m, &box, slice_str(text), &rcpt), 0);
-    rcpt->notify = l->notify;
-    rcpt->verdict = RCPT_ACCEPTED;
-    *u = (struct unit){.kind = l->is_file && i % 2 == 0 ? DISPOSITION_STORE : DISPOSITION_SEND,
-                       .pinned = l->pinned,
-                       .n_rcpts = 1};
-    if (l->is_asked) {
-        rcpt->verdict = RCPT_TEMPFAILED;
-        u->kind = (enum disposition_kind)0;
-    }
-    if (u->kind == DISPOSITION_STORE)
-        u->target = BARID_S("box");
-    else if (l->target != NULL)
-        u->target = slice_str(l->target);
-    u->rcpts = arena_alloc(m->arena, sizeof(size_t));
-    u->rcpts[0] = i;
-}
-
-static size_t letter_size(const struct letter *l)
-{
-    size_t n = 0;
-
-    while (l->n_rcpts == 0 && n < 8 && l->rcpts[n] != NULL)
-        n++;
-    return l->n_rcpts > 0 ? l->n_rcpts : n;
-}
-
-static uint64_t put_letter(struct relaying *r, const struct letter *l, const struct mail *m,
-                           const struct unit *units, size_t n)
-{
-    struct unit_state *states = calloc(n, sizeof(*states));
-    size_t body_n = l->body_n > 0 ? l->body_n : 6;
-    const struct spool_ops *ops = r->f.spool->ops;
-    char *body = malloc(body_n);
-    struct spool_put *put;
-    struct buf meta;
-    uint64_t id;
-
-    buf_init(&meta, NULL, 0);
-    assert_int_equal(record_encode(m, units, n, &meta), 0);
-    for (size_t i = 0; i < n; i++) {
-        barid_slice domain = m->rcpts[units[i].rcpts[0]]->box.domain;
-
-        states[i] = l->state;
-        states[i].due_us = l->state.due_us > 0 ? l->state.due_us : START;
-        if (units[i].kind == DISPOSITION_SEND)
-            states[i].group =
-                group_of_domain(r, arena_fmt(m->arena, "%.*s", (int)domain.n, domain.p));
-    }
-    test_fill(7, 0, body, body_n);
-    assert_int_equal(ops->put_begin(r->f.spool, &put), 0);
-    assert_int_equal(ops->put_body(put, body, body_n), 0);
-    assert_int_equal(ops->put_describe(put, SPOOL_ACTIVE, buf_slice(&meta),
-                                       BARID_S("Subject: s\r\n"), states, n),
-                     0);
-    id = ops->put_id(put);
-    assert_int_equal(test_commit(r->f.spool, &put, 1), 0);
-    buf_deinit(&meta);
-    free(states);
-    free(body);
-    return id;
-}
-
-uint64_t send_letter(struct relaying *r, const struct letter *l)
-{
-    struct session_facts facts = {.id = "0123456789abcdef"};
-    size_t n = letter_size(l);
-    struct arena arena;
-    struct mail m;
-    struct unit *units;
-    uint64_t id;
-
-    arena_init(&arena, NULL, 0);
-    assert_int_equal(mail_init(&m, &arena, &facts, r->f.clock.wall_us), 0);
-    if (l->sender != NULL) {
-        assert_int_equal(mailbox_from_text(&m.sender, &arena, slice_str(l->sender), 0), 0);
-        m.sender_original = m.sender.address;
-    } else {
-        m.sender.null = true;
-    }
-    m.body_size = l->body_n > 0 ? l->body_n : 6;
-    units = arena_alloc(&arena, n * sizeof(*units));
-    for (size_t i = 0; i < n; i++)
-        add_rcpt(&m, l, i, &units[i]);
-    id = put_letter(r, l, &m, units, n);
-    arena_deinit(&arena);
-    return id;
 }
 
 uint64_t read_stored(struct relaying *r, uint64_t after, char **text_r)

@@ -1,6 +1,6 @@
 /*
  * queue/relay_testing.h: a queue that sends: the fixture of queue_testing.h with a next hop for each name that does what the test says,
- * C handlers as policy, and letters. Test code only; include after cmocka.h.
+ * and C handlers as policy. Test code only; include after cmocka.h.
  */
 #ifndef QUEUE_RELAY_TESTING_H
 #define QUEUE_RELAY_TESTING_H
@@ -75,18 +75,6 @@ struct relaying {
     char inflight[TEST_DIR_SIZE + 16];
 };
 
-struct letter {
-    const char *sender;   /* NULL: the null sender */
-    const char *rcpts[8]; /* addresses */
-    size_t n_rcpts; /* 0: as many as there are; more: u0, u1, ... at the domain of the first */
-    const char *target;
-    bool pinned, is_file; /* every other recipient's unit is a file, the first included */
-    bool is_asked;        /* policy has put all of them off: kind 0 */
-    unsigned notify;
-    size_t body_n;           /* 0: 6 octets */
-    struct unit_state state; /* of each unit; its group is found */
-};
-
 int relay_setup(void **state);
 int relay_teardown(void **state);
 #define R(fn) cmocka_unit_test_setup_teardown(fn, relay_setup, relay_teardown)
@@ -96,13 +84,11 @@ void relaying_tear_down(struct relaying *r);
 /* That event is asked from now on (before start_relaying). */
 struct hook *hear(struct relaying *r, enum barid_event_id event);
 void start_relaying(struct relaying *r);
-uint64_t send_letter(struct relaying *r, const struct letter *l);
 /* Those that wait go on: the first whose hop has that name; false: none does. */
 bool relay_answer(struct relaying *r, const char *hop);
 void relay_answer_all(struct relaying *r);
 /* The first question that waits is answered with its verdict. */
 void hook_answer(struct relaying *r, enum barid_event_id event);
-uint32_t group_of_domain(const struct relaying *r, const char *domain);
 /* How often a next hop was given mail. */
 size_t sent_to(const struct relaying *r, const char *hop);
 /* Turns and hours until the store is empty. */

@@ -10,7 +10,7 @@
 #include <string.h>
 
 #include "base/slice.h"
-#include "queue/relay_testing.h"
+#include "queue/letter_testing.h"
 #include "queue/source.h"
 
 /* --- bodies --- */

@@ -29,6 +29,15 @@ static bool stopping(const struct settling *s)
 
 /* --- attempt --- */
 
+size_t settling_rcpts(const struct settling *s)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < s->n; i++)
+        n += s->work->units[s->v[i].unit].n_rcpts;
+    return n > 0 ? n : 1;
+}
+
 static bool is_alike(const struct outcome *a, const struct outcome *b)
 {
     return a->r.status == b->r.status && a->hop == b->hop && slice_eq(slice_str(a->r.reply), slice_str(b->r.reply));
@@ -100,7 +109,7 @@ static struct settle_ask *ask_new(struct settling *s)
         return NULL;
     a->settling = s;
     a->index = mem_array(mem, s->n, sizeof(*a->index));
-    a->rcpts = mem_array(mem, s->n, sizeof(*a->rcpts));
+    a->rcpts = mem_array(mem, settling_rcpts(s), sizeof(*a->rcpts));
     if (a->index != NULL && a->rcpts != NULL)
         return a;
     ask_del(a);
@@ -113,14 +122,14 @@ static void gather(struct settle_ask *a, size_t first)
 
     for (size_t i = first; i < s->n; i++) {
         struct outcome *o = &s->v[i];
-        struct rcpt *rcpt = work_rcpt(s->work, o->unit);
+        const struct unit *u = &s->work->units[o->unit];
 
         if (!wants_ask(o) || !is_alike(&s->v[first], o))
             continue;
         o->is_asked = true;
         a->index[a->n++] = i;
-        if (rcpt != NULL)
-            a->rcpts[a->attempt.n_rcpts++] = rcpt->index;
+        for (size_t k = 0; k < u->n_rcpts; k++)
+            a->rcpts[a->attempt.n_rcpts++] = u->rcpts[k];
     }
 }
 
@@ -217,7 +226,7 @@ static bool is_told(const struct settling *s, const struct outcome *o, int stage
         return o->state.status == UNIT_PENDING && !o->limited &&
                (o->state.attempts == retry.notice || ask_is_heard(s->work, BARID_EVENT_DELAY));
     default:
-        return o->state.status == UNIT_DONE && !o->dsn_passed;
+        return o->state.status == UNIT_DONE && !o->dsn_passed && notice_is_asked_for(s->work, o, REPORT_DELIVERED);
     }
 }
 

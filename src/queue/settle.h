@@ -35,6 +35,8 @@ struct settling {
 };
 
 void settle_start(struct settling *s);
+/* Recipients of all its units: at least 1, as an array that long is made. The mail is decoded. */
+size_t settling_rcpts(const struct settling *s);
 /* Once more, where memory was out. */
 void settle_again(struct settling *s);
 

@@ -14,7 +14,7 @@
 
 #include "base/slice.h"
 #include "queue/queue_int.h"
-#include "queue/relay_testing.h"
+#include "queue/letter_testing.h"
 #include "queue/suspect.h"
 
 #define FILE_SIZE ((size_t)SUSPECTS_MAX * 16)

@@ -66,13 +66,6 @@ void work_unload(struct work *w)
     arena_deinit(&w->arena);
 }
 
-struct rcpt *work_rcpt(const struct work *w, uint32_t unit)
-{
-    const struct unit *u = &w->units[unit];
-
-    return u->n_rcpts > 0 ? w->mail.rcpts[u->rcpts[0]] : NULL;
-}
-
 /* --- the end --- */
 
 /* The last line of its history, where nothing is left of it. */

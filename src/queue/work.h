@@ -92,8 +92,6 @@ void work_run(struct pool_job *job); /* pool thread (load.c) */
 void work_asked(struct work *w);
 /* One of its parcels is over. */
 void work_parcel_over(struct work *w);
-/* The recipient that a unit serves first; NULL: none. */
-struct rcpt *work_rcpt(const struct work *w, uint32_t unit);
 /* The update failed: the lease is kept. */
 void work_record_failed(struct work *w, int err);
 /* The queue stops (parcels_stop). */

@@ -103,11 +103,12 @@ int transaction_keep_refused(struct transaction *tx)
 static int set_group(struct transaction *tx, const struct unit *u, uint32_t *group_r)
 {
     struct hop hop;
+    size_t n;
     *group_r = SPOOL_GROUP_NONE;
     if (u->kind != DISPOSITION_SEND)
         return 0;
-    int rc = routing_first(tx->c->version->routing, &tx->arena, u->target,
-                           tx->mail.rcpts[u->rcpts[0]]->box.domain, &hop, NULL);
+    int rc = routing_hops(tx->c->version->routing, &tx->arena, u->target,
+                           tx->mail.rcpts[u->rcpts[0]]->box.domain, &hop, 1, &n, NULL);
     if (rc == 0)
         *group_r = hop_group(&hop, tx->c->server->o.spool->key);
     return rc == BARID_ENOMEM ? rc : 0;
