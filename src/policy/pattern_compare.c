@@ -92,8 +92,11 @@ static void tidy(lua_State *L)
 static bool same(struct compare *c, barid_slice subject, barid_slice pattern)
 {
     size_t n = 0, m = 0;
-    const char *ours = run(c->ours.script.L, c->ours_run, subject, pattern, &n), *theirs;
+    const char *ours, *theirs;
 
+    budget_begin(&c->ours.script.budget, c->ours.script.L); /* of this run: millions follow */
+    ours = run(c->ours.script.L, c->ours_run, subject, pattern, &n);
+    budget_end(&c->ours.script.budget, c->ours.script.L);
     if (ours != NULL && memmem(ours, n, "step limit", 10) != NULL)
         return true;
     theirs = run(c->theirs, c->theirs_run, subject, pattern, &m);
