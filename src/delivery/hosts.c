@@ -45,9 +45,10 @@ struct hosts_query {
     barid_slice name; /* as DNS knows it */
     uint16_t port;
     struct lookup mx;
-    struct host hosts[HOSTS_EXCHANGERS_MAX];
-    struct lookup lookups[HOSTS_EXCHANGERS_MAX][HOST_FAMILIES];
-    size_t n_hosts;
+    /* In the arena, made when it is known how many: a mail that waits for DNS is small. */
+    struct host *hosts;
+    struct lookup (*lookups)[HOST_FAMILIES];
+    size_t n_hosts, max_hosts;
     size_t waiting; /* questions without an answer yet */
     bool is_ending; /* the task is queued */
     bool is_cancelled;
@@ -214,16 +215,29 @@ static void ask_addresses(struct hosts_query *q)
 
 /* --- exchangers --- */
 
+/* Room for so many; where there is no memory, for none. */
+static void expect_hosts(struct hosts_query *q, size_t n)
+{
+    q->hosts = arena_alloc(&q->arena, n * sizeof(*q->hosts));
+    q->lookups = arena_alloc(&q->arena, n * sizeof(*q->lookups));
+    q->max_hosts = q->hosts != NULL && q->lookups != NULL ? n : 0;
+}
+
 /* order: among those of one preference. */
 static void add_host(struct hosts_query *q, barid_slice name, uint16_t preference, uint64_t order)
 {
-    struct host *h = &q->hosts[q->n_hosts];
+    struct host host = {.preference = preference, .order = order};
 
-    *h = (struct host){.preference = preference, .order = order};
-    if (arena_slice(&q->arena, name, &h->name) == 0)
-        q->n_hosts++;
+    if (q->n_hosts < q->max_hosts && arena_slice(&q->arena, name, &host.name) == 0)
+        q->hosts[q->n_hosts++] = host;
     else
         failed(q, HOSTS_AGAIN, "451 4.3.0 out of memory");
+}
+
+static void add_only_host(struct hosts_query *q)
+{
+    expect_hosts(q, 1);
+    add_host(q, q->name, 0, 0);
 }
 
 /* The records with the lowest preferences, at most HOSTS_EXCHANGERS_MAX: sorted in. */
@@ -257,6 +271,8 @@ static void take_exchangers(struct hosts_query *q, const struct dns_answer *answ
     if (n == 0)
         failed(q, HOSTS_FAILED, "556 5.1.10 %.*s: takes no mail (null MX)", (int)q->name.n,
                q->name.p);
+    else
+        expect_hosts(q, n);
     for (size_t i = 0; i < n; i++)
         add_host(q, best[i]->text, best[i]->preference, n > 1 ? rng_u64(q->o.rng) : 0);
 }
@@ -270,7 +286,7 @@ static void on_mx(void *user, const struct dns_answer *answer)
     if (answer->status == DNS_OK)
         take_exchangers(q, answer);
     else if (answer->status == DNS_NODATA)
-        add_host(q, q->name, 0, 0); /* RFC 5321 5.1: the domain's own address */
+        add_only_host(q); /* RFC 5321 5.1: the domain's own address */
     else if (answer->status == DNS_NXDOMAIN)
         failed(q, HOSTS_FAILED, "550 5.1.2 %.*s: no such domain", (int)q->name.n, q->name.p);
     else if (answer->status == DNS_BAD_NAME)
@@ -289,7 +305,7 @@ static void take_literal(struct hosts_query *q)
     barid_slice inner = slice_head(slice_from(q->name, 1), q->name.n >= 2 ? q->name.n - 2 : 0);
     uint8_t addr[16];
 
-    add_host(q, q->name, 0, 0);
+    add_only_host(q);
     if (q->n_hosts == 0)
         return;
     if (slice_starts_nocase(inner, BARID_S("IPv6:")) &&
@@ -332,7 +348,7 @@ static void begin(struct hosts_query *q, const struct next_hop *hop)
         take_literal(q);
         end(q);
     } else if (hop->is_host) {
-        add_host(q, q->name, 0, 0);
+        add_only_host(q);
         ask_addresses(q);
     } else {
         ask_one(q, &q->mx, q->name, DNS_MX, on_mx);
