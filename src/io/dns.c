@@ -157,10 +157,10 @@ static void finish(struct dns_query *q, enum dns_status status)
     }
 }
 
-/* A channel to ask over, or NULL. */
-static struct dns_channel *pick(struct dns *dns)
+/* A channel to ask over, chosen by random; or NULL. */
+static struct dns_channel *pick(struct dns *dns, uint64_t random)
 {
-    struct dns_channel **slot = &dns->channels[rng_u64(&rng_system) % DNS_CHANNELS];
+    struct dns_channel **slot = &dns->channels[random % DNS_CHANNELS];
     struct dns_channel *fresh;
     int status;
 
@@ -192,7 +192,8 @@ static void on_tick(uv_timer_t *tick)
 static void ask(struct dns_query *q)
 {
     struct dns *dns = q->dns;
-    struct dns_channel *c = pick(dns);
+    uint64_t random = rng_u64(&rng_system); /* 16 bits for the id, others for the channel: one system call */
+    struct dns_channel *c = pick(dns, random >> 16);
     uint8_t msg[DNS_QUERY_MAX];
     uint64_t every = (uint64_t)dns->config.timeout_ms / 4;
     size_t n;
@@ -202,7 +203,7 @@ static void ask(struct dns_query *q)
         return;
     }
     q->channel = c;
-    q->q.id = (uint16_t)rng_u64(&rng_system);
+    q->q.id = (uint16_t)random;
     n = dns_query_make(&q->q, msg);
     c->asked++;
     c->outstanding++;

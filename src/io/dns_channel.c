@@ -101,8 +101,9 @@ static int channel_init(struct dns_channel *c, struct dns_config *config)
 {
     struct ares_options o = {
         /* The question is ours (ares_send), so nothing is searched or aliased; EDNS tells
-           c-ares what size to take. */
-        .flags = ARES_FLAG_EDNS | ARES_FLAG_NOSEARCH | ARES_FLAG_NOALIASES,
+           c-ares what size to take. A socket stays until the channel is replaced: else each pause
+           between two questions costs a new one. */
+        .flags = ARES_FLAG_EDNS | ARES_FLAG_NOSEARCH | ARES_FLAG_NOALIASES | ARES_FLAG_STAYOPEN,
         .timeout = config->timeout_ms,
         .tries = config->tries,
         .ednspsz = DNS_EDNS_SIZE,
