@@ -11,9 +11,11 @@
 #include "delivery/connections.h"
 
 #include <string.h>
+#include <sys/un.h>
 
 #include "base/arena.h"
 #include "base/list.h"
+#include "base/map.h"
 #include "base/mem.h"
 #include "base/slice.h"
 #include "io/timer.h"
@@ -24,12 +26,15 @@ struct connections {
     struct connections_options o;
     struct timer *timer;
     struct list idle, leaving; /* oldest first; leaving: RETURNING ones, too */
+    struct map shelves;        /* of the idle ones, by place: who looks for one passes no other */
     size_t n_idle, n_leaving;
 };
 
 struct connection {
     struct connections *home;
     struct list node; /* in home's idle or leaving */
+    struct list on_shelf; /* IDLE */
+    struct shelf *shelf;
     enum state state;
     uint64_t until_ms; /* IDLE */
     uint32_t mails;
@@ -38,6 +43,11 @@ struct connection {
     barid_endpoint from;
     struct arena arena; /* what they point to */
     struct dialogue *dialogue;
+};
+
+/* Kept ones to one place, the newest last. */
+struct shelf {
+    struct list connections;
 };
 
 /* --- the same --- */
@@ -89,6 +99,58 @@ static bool is_right(const struct connection *k, const struct connection_request
            (r->max_mails == 0 || k->mails < r->max_mails);
 }
 
+/* --- shelves --- */
+
+#define KEY_SIZE (2 + 16 + sizeof(((struct sockaddr_un *)NULL)->sun_path))
+
+/* The place it leads to, whatever it is reached from. Two places with one key do no harm: is_right tells them apart. */
+static barid_slice key_of(const struct dialogue_place *p, char out[KEY_SIZE])
+{
+    size_t n = p->to.family == BARID_FAMILY_IPV4 ? 4 : 16;
+
+    if (p->unix_path != NULL)
+        return slice_str(p->unix_path);
+    memcpy(out, p->to.addr, n);
+    out[n++] = (char)(p->to.port >> 8);
+    out[n++] = (char)(p->to.port & 0xff);
+    return slice_of(out, n);
+}
+
+static bool shelf_put(struct connection *k)
+{
+    struct connections *cs = k->home;
+    char key[KEY_SIZE];
+    struct shelf *s = map_get(&cs->shelves, key_of(&k->r.place, key));
+
+    if (s == NULL) {
+        s = mem_alloc(cs->o.mem, sizeof(*s));
+        if (s == NULL)
+            return false;
+        list_init(&s->connections);
+        if (map_put(&cs->shelves, key_of(&k->r.place, key), s, NULL) != 0) {
+            mem_free(cs->o.mem, s);
+            return false;
+        }
+    }
+    list_append(&s->connections, &k->on_shelf);
+    k->shelf = s;
+    return true;
+}
+
+static void shelf_take(struct connection *k)
+{
+    struct connections *cs = k->home;
+    struct shelf *s = k->shelf;
+    char key[KEY_SIZE];
+
+    k->shelf = NULL;
+    list_remove(&k->on_shelf);
+    if (!list_empty(&s->connections))
+        return;
+    map_take(&cs->shelves, key_of(&k->r.place, key));
+    mem_free(cs->o.mem, s);
+}
+
 /* --- without an owner --- */
 
 static const struct dialogue_ops own_ops;
@@ -106,6 +168,8 @@ static void connection_free(struct connection *k)
 static void unlink_it(struct connection *k)
 {
     list_remove(&k->node);
+    if (k->state == IDLE)
+        shelf_take(k);
     k->home->n_idle -= k->state == IDLE;
     k->home->n_leaving -= k->state == LEAVING || k->state == RETURNING;
 }
@@ -146,7 +210,7 @@ static void on_event(void *user, const barid_client_event *event)
 
     if (event->id != BARID_CLIENT_READY || k->state != RETURNING)
         return;
-    if (cs->o.idle_ms == 0 || (k->r.max_mails > 0 && k->mails >= k->r.max_mails)) {
+    if (cs->o.idle_ms == 0 || (k->r.max_mails > 0 && k->mails >= k->r.max_mails) || !shelf_put(k)) {
         leave(k);
         return;
     }
@@ -206,9 +270,12 @@ static void on_timer(void *user)
 struct connection *connections_take(struct connections *cs, const struct connection_request *r,
                                     const struct dialogue_ops *ops, void *user)
 {
+    char key[KEY_SIZE];
+    struct shelf *s = map_get(&cs->shelves, key_of(&r->place, key));
+
     /* The newest first: it lives longest, and the others are let go when they are not needed. */
-    for (struct list *it = cs->idle.prev; it != &cs->idle; it = it->prev) {
-        struct connection *k = LIST_ENTRY(it, struct connection, node);
+    for (struct list *it = s != NULL ? s->connections.prev : NULL; it != NULL && it != &s->connections; it = it->prev) {
+        struct connection *k = LIST_ENTRY(it, struct connection, on_shelf);
 
         if (!is_right(k, r))
             continue;
@@ -263,6 +330,7 @@ int connections_open(struct connections *cs, const struct connection_request *r,
         return err_set(err, BARID_ENOMEM, "out of memory");
     k->home = cs;
     list_init(&k->node);
+    list_init(&k->on_shelf);
     arena_init(&k->arena, cs->o.mem, 0); /* names of one next hop */
     rc = copy_request(k, r);
     if (rc != 0)
@@ -330,6 +398,7 @@ void connection_del(struct connection **k_r)
 int connections_new(struct connections **cs_r, const struct connections_options *o)
 {
     struct connections *cs = mem_zalloc(o->mem, sizeof(*cs));
+    const uint64_t seed[2] = {rng_u64(o->rng), rng_u64(o->rng)};
 
     *cs_r = NULL;
     if (cs == NULL)
@@ -337,6 +406,7 @@ int connections_new(struct connections **cs_r, const struct connections_options 
     cs->o = *o;
     list_init(&cs->idle);
     list_init(&cs->leaving);
+    map_init(&cs->shelves, o->mem, seed);
     cs->timer = timer_new(o->loop, on_timer, cs);
     if (cs->timer == NULL) {
         mem_free(o->mem, cs);
@@ -363,5 +433,6 @@ void connections_del(struct connections **cs_r)
     while (cs->n_leaving > 0)
         on_over(LIST_ENTRY(cs->leaving.next, struct connection, node));
     timer_del(&cs->timer);
+    map_deinit(&cs->shelves);
     mem_free(cs->o.mem, cs);
 }

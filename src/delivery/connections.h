@@ -7,6 +7,7 @@
 #ifndef DELIVERY_CONNECTIONS_H
 #define DELIVERY_CONNECTIONS_H
 
+#include "base/rng.h"
 #include "delivery/dialogue.h"
 
 /* Kept ones of all next hops: each is a descriptor here and a process elsewhere. As many as there are messages under way by default: thousands
@@ -20,7 +21,8 @@ struct connection;
 
 struct connections_options {
     struct loop *loop;
-    uint32_t idle_ms; /* 0: nothing is kept */
+    uint32_t idle_ms;      /* 0: nothing is kept */
+    const struct rng *rng; /* of the table of places, which come from DNS */
     const barid_mem *mem;
 };
 int connections_new(struct connections **cs_r,

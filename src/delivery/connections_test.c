@@ -348,7 +348,8 @@ static void test_limits(void **state)
     (void)state;
     begin(&p, R({"RCPT", "550 no"}, {"QUIT", HOLDS}));
     assert_int_equal(
-        connections_new(&cs, &(struct connections_options){.loop = p.loop, .idle_ms = 600000}),
+        connections_new(&cs, &(struct connections_options){
+                                  .loop = p.loop, .idle_ms = 600000, .rng = &rng_system}),
         0);
     r.place = (struct dialogue_place){
         .to = {.family = BARID_FAMILY_IPV4, .addr = {127, 0, 0, 1}, .port = p.port},

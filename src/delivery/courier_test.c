@@ -171,7 +171,7 @@ static const struct courier_ops ops = {
 
 static void begin(struct fixture *f)
 {
-    struct connections_options o = {0};
+    struct connections_options o = {.rng = &rng_system};
 
     memset(f, 0, sizeof(*f));
     f->config =
@@ -471,7 +471,7 @@ static void test_no_memory(void **state)
         f.o.mem = &fail.mem;
         connections_del(&f.connections);
         if (connections_new(&f.connections, &(struct connections_options){
-                                                .loop = f.loop, .mem = &fail.mem}) != 0) {
+                                                .loop = f.loop, .rng = &rng_system, .mem = &fail.mem}) != 0) {
             end(&f);
             continue;
         }

@@ -332,7 +332,6 @@ int relay_open(struct transport **t_r, const struct relay_options *o, struct err
     struct relay *relay = mem_zalloc(o->mem, sizeof(*relay));
     struct connections_options k = {
         .loop = o->loop, .idle_ms = o->idle_ms > 0 ? o->idle_ms : RELAY_IDLE_MS, .mem = o->mem};
-
     struct hosts_source source = o->hosts.ask != NULL ? o->hosts : hosts_source_dns(o->dns);
 
     *t_r = NULL;
@@ -345,7 +344,7 @@ int relay_open(struct transport **t_r, const struct relay_options *o, struct err
                                           .cancel = relay_cancel,
                                           .close = relay_close};
     relay->o = *o;
-    relay->o.rng = o->rng != NULL ? o->rng : &rng_system;
+    relay->o.rng = k.rng = o->rng != NULL ? o->rng : &rng_system;
     relay->o.tls = reference(o->tls);
     relay->o.tls_verified = reference(o->tls_verified);
     list_init(&relay->shipments);
