@@ -7,12 +7,13 @@ import time
 from servers import Barid, PostfixServer, free_port
 
 CONNECTIONS = 50  # out, at once: the same for both
+MESSAGES = 1000  # what Barid has by default
 POLL_SECONDS = 0.02
 STALLED_SECONDS = 600  # Postfix drains some hundred a second on a busy machine
 
 POLICY = """
 networks { trusted = { "127.0.0.1" } }
-relay { tls = "off", max_connections = %d, max_mails = 1000 }
+relay { tls = "off", max_connections = %d, max_mails = 1000, max_messages = %d }
 """
 
 
@@ -43,14 +44,13 @@ class CountingSink:
 
 
 class Relaying(Barid):
-    """Barid with mail that goes on; policy follows POLICY."""
+    """Barid with mail that goes on; policy follows POLICY. messages: under way at once, for whatever destination."""
 
-    def __init__(self, binary, folder, policy=""):
-        super().__init__(binary, folder, POLICY % CONNECTIONS + policy)
+    def __init__(self, binary, folder, policy="", messages=MESSAGES):
+        super().__init__(binary, folder, POLICY % (CONNECTIONS, messages) + policy)
 
     def waiting(self):
         return self.count()["messages"]
-
 
     def fill(self, filler, count, octets, target, destinations=1):
         """Without the daemon: so many messages in its spool, all due."""

@@ -2,7 +2,8 @@
 
   relay         accepted, on the disk, sent on, until nothing is left: 1 KB, 50 clients
   drain         a queue that is there when the server starts, all of it due
-  destinations  (Barid alone) the same queue for thousands of domains, each with its own MX, beside one
+  destinations  (Barid alone) the same queue for thousands of domains, each with its own MX, beside one; at most 50 connections out
+                in all, and once more with as many as messages are under way by default
   dead          (Barid alone) mail to a server that answers, with and without a long queue for one that does not
 """
 
@@ -13,11 +14,12 @@ import time
 
 from load import Load, send, warm_up
 from programs import TOP
-from relay import CONNECTIONS, CountingSink, Relaying, RelayingPostfix, until
+from relay import CONNECTIONS, MESSAGES, CountingSink, Relaying, RelayingPostfix, until
 from servers import free_port
 from table import Bar, note, print_table
 
 RELAY, DRAIN, DESTINATIONS, DEAD = "relay", "drain", "drain, many destinations", "drain, beside a dead destination"
+ONE = "one destination"
 LOAD = Load(50, 1024, 1, False)
 OCTETS = 1024
 
@@ -126,10 +128,11 @@ class Relay:
     # --- many destinations
 
     def many(self):
-        for name, target in (("one destination", "d0.test:%d"), ("%d destinations" % self.destinations, "d%%d.test:%d")):
+        for name, messages in self.many_names().items():
+            target = "d0.test:%d" if name == ONE else "d%%d.test:%d"
             with self.bench.step(DESTINATIONS, name), CountingSink(self.bench.postfix, self.bench.folder) as sink, \
                     Dns(self.bench.folder) as dns:
-                server = Relaying(self.bench.barid, self.bench.folder, dns.policy())
+                server = Relaying(self.bench.barid, self.bench.folder, dns.policy(), messages)
                 try:
                     server.fill(self.filler(), self.drained, OCTETS, target % sink.port, self.destinations)
                     started = self.now(server)
@@ -187,7 +190,9 @@ class Relay:
             note("  the sink and the DNS server have the same CPUs; their time is nobody's figure")
 
     def many_names(self):
-        return ("one destination", "%d destinations" % self.destinations)
+        """With the messages under way at most."""
+        many = "%d destinations" % self.destinations
+        return {ONE: CONNECTIONS, many: CONNECTIONS, "%s, %d out" % (many, MESSAGES): MESSAGES}
 
     def dead_names(self):
         return ("alone", "%d dead" % self.dead)
@@ -197,7 +202,7 @@ class Relay:
                     self.results.ratios(row, "barid", "postfix", key))
                 for row, key, sign, limit in BARS if row in self.bench.chosen(self)]
         if DESTINATIONS in self.bench.chosen(self):
-            one, many = self.many_names()
+            one, many, _ = self.many_names()
             bars.append(Bar("drain, %s: CPU / one" % many, "<=", 1.25, self.results.ratios(DESTINATIONS, many, one, "cpu")))
         if DEAD in self.bench.chosen(self):
             alone, beside = self.dead_names()
