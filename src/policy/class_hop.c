@@ -394,7 +394,7 @@ static int get_recipients(lua_State *L, struct object *o)
  * @field {boolean} strict_7bit true is downgrade = "refuse"
  * @field {number} chunk octets of one BDAT, up to 1 GiB
  * @field {number} connect_timeout seconds for one address, up to 3600
- * @field {number} max_connections to this next hop, at once
+ * @field {number} max_connections to this next hop, at once (two domains are two, also behind one server)
  * @field {number} max_recipients in one transaction; 0 = no limit
  * @field {number} max_mails in one connection
  * @field {string} rate such as "100/1m": mails in a time of at most 24h; nil = no limit

@@ -138,7 +138,7 @@ const struct key declare_relay_keys[] = {
     {"connect_timeout", KEY_MS, RELAY(connect_ms), 100, 600000,
      .doc = "to connect to one address"},
     {"max_connections", KEY_NUMBER, RELAY(max_connections), 1, MAX_COUNT,
-     .doc = "to one next hop at once"},
+     .doc = "to one next hop at once; two domains are two next hops, also behind one server"},
     {"max_recipients", KEY_NUMBER, RELAY(max_rcpts), 0, MAX_COUNT,
      .doc = "in one transaction; 0 = no limit"},
     {"max_messages", KEY_NUMBER, RELAY(max_messages), 1, MAX_MESSAGES,
