@@ -343,7 +343,8 @@ void dialogue_quit(struct dialogue *d)
 void dialogue_body_ready(struct dialogue *d)
 {
     d->body_waits = false;
-    pump(d);
+    if (d->client != NULL) /* connected: octets may come that were for another server */
+        pump(d);
 }
 
 const barid_client *dialogue_client(const struct dialogue *d)

@@ -123,6 +123,32 @@ static void test_late_body(void **state)
     }
 }
 
+/* The server is gone when it comes, at whatever point the way to the next one is. */
+static void test_late_body_of_another(void **state)
+{
+    struct post p;
+    struct parcel *parcel;
+
+    (void)state;
+    begin(&p);
+    post_server(&p, 0, NULL, true);
+    post_server(&p, 1, NULL, true);
+    parcel = post_parcel(&p, 0, "x.test", 1);
+    parcel->body_says = 0;
+    post_send(parcel);
+    for (int j = 0; j < 4; j++)
+        post_turn(&p);
+    assert_true(server_saw(&p.servers[0], "DATA|"));
+    server_closes(&p.servers[0], CLOSES);
+    while (parcel->over == 0) {
+        step(&p);
+        parcel->body_says = server_saw(&p.servers[1], "DATA|");
+        p.t->body_ready(p.t, &parcel->c);
+    }
+    assert_string_equal(parcel->log[0], "done mx2.test final 250 ok");
+    post_end(&p);
+}
+
 /* It cannot be read, or is shorter or longer than it was said to be: no server gets an end, and no other is asked. */
 static void test_unreadable(void **state)
 {
@@ -306,9 +332,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_cancel),     cmocka_unit_test(test_cancel_question),
-        cmocka_unit_test(test_late_body),  cmocka_unit_test(test_unreadable),
-        cmocka_unit_test(test_large_body), cmocka_unit_test(test_floods),
-        cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_late_body),  cmocka_unit_test(test_late_body_of_another),
+        cmocka_unit_test(test_unreadable), cmocka_unit_test(test_large_body),
+        cmocka_unit_test(test_floods),     cmocka_unit_test(test_no_memory),
     };
 
     alarm(240);
