@@ -316,6 +316,37 @@ static void test_parcels_wait(void **state)
     assert_int_equal(sent_to(r, "full.test"), PARCELS_MET);
 }
 
+/* A message was put aside for one of its next hops, and when its turn comes the other one is due as well: the slot that it came with is the
+ * way of one of its own parcels. */
+static void test_aside_for_one_of_two(void **state)
+{
+    struct relaying *r = *state;
+    struct unit_change later = {.unit = 0};
+    uint64_t id;
+
+    r->f.options.routing.base.max_connections = 1;
+    r->relay.hosts[0] = (struct host){.name = "full.test", .holds = true, .times = 2};
+    r->relay.hosts[1] = (struct host){.name = "two.test", .holds = true, .reply = "451 4.2.0 later", .times = 2};
+    send_letter(r, &(struct letter){.rcpts = {"x@full.test"}});
+    id = send_letter(r, &(struct letter){.rcpts = {"a@full.test", "b@two.test"}});
+    later.state = unit_of(r, id, 0);
+    later.state.due_us = START + 10 * S;
+    assert_int_equal(r->f.spool->ops->change(r->f.spool, id, &later, 1, NULL, NULL), 0);
+    start_relaying(r);
+    UNTIL(&r->f, r->relay.n_final == 2);
+    settle(&r->f);
+    advance(&r->f, 10 * S);
+    UNTIL(&r->f, lane_of(r->f.queue, group_of_domain(r, "full.test"))->n == 1 && stats(&r->f).running == 2);
+    assert_true(relay_answer(r, "two.test"));
+    UNTIL(&r->f, stats(&r->f).deferred == 1 && stats(&r->f).running == 1);
+    settle(&r->f);
+    advance(&r->f, 70 * S);
+    assert_true(relay_answer(r, "full.test"));
+    UNTIL(&r->f, stats(&r->f).delivered == 3);
+    UNTIL(&r->f, stats(&r->f).running == 0);
+    assert_int_equal(messages(&r->f), 0);
+}
+
 /* What waits in a lane that goes down is put off, all of it. */
 static void test_parcels_of_one_that_goes_down(void **state)
 {
@@ -475,6 +506,7 @@ int main(void)
         R(test_thousands_for_one),
         R(test_put_aside),
         R(test_parcels_wait),
+        R(test_aside_for_one_of_two),
         R(test_parcels_of_one_that_goes_down),
         R(test_limits_of_policy),
         R(test_rate_of_policy),

@@ -185,8 +185,8 @@ static void send(struct work *w)
         queue_pause(q);
         w->at = w->claim.n_units; /* no report before the others were tried */
     }
-    /* Its lane is the way of none of them, or all have their own slots. */
-    if (w->claim.group != SPOOL_GROUP_MIXED)
+    /* All have their own slots, and those that wait may wait for this one. */
+    if (w->lane != NULL && w->lane->group != SPOOL_GROUP_MIXED)
         work_leave_lane(w);
     work_parcel_over(w);
 }
