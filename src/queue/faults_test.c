@@ -20,6 +20,7 @@ static struct {
     struct spool_ops ops;
     int err;
     _Atomic unsigned times, calls;
+    struct fail_mem *mem; /* of which the next allocation fails then */
 } broken;
 
 static int fails(void)
@@ -46,6 +47,14 @@ static int broken_claim(struct spool *s, int64_t now_us, size_t max, bool (*choo
     int rc = fails();
 
     return rc != 0 ? rc : broken.real->claim_some(s, now_us, max, choose, user, claims, n_r, aside_r);
+}
+
+static int broken_claim_one(struct spool *s, uint64_t id, int64_t now_us, struct spool_claim *claim_r)
+{
+    int rc = fails();
+
+    broken.mem->fail_at = rc != 0 ? broken.mem->count + 1 : 0;
+    return rc != 0 ? rc : broken.real->claim_one(s, id, now_us, claim_r);
 }
 
 static int broken_load(struct spool *s, uint64_t id, struct spool_loaded *loaded_r)
@@ -88,6 +97,31 @@ static void test_no_memory_to_record(void **state)
     }
     UNTIL(f, stats(f).delivered == 1);
     assert_int_equal(f->fake.n, 1);
+    assert_int_equal(messages(f), 0);
+}
+
+/* What waits in a lane is known by nothing else: it is not forgotten. */
+static void test_no_memory_to_claim(void **state)
+{
+    struct fixture *f = *state;
+
+    f->options.max_works = 1;
+    f->fake.gate = true;
+    post(f, 1, START);
+    post(f, 1, START);
+    break_store(f, BARID_ENOMEM, 4);
+    broken.ops.claim_one = broken_claim_one;
+    broken.mem = &f->mem;
+    start(f);
+    UNTIL(f, stats(f).running == 1); /* the other is in its lane */
+    fake_open_gate(&f->fake);
+    for (unsigned i = 1; i < 5; i++) {
+        UNTIL(f, broken.calls == i);
+        settle(f);
+        assert_int_equal(broken.calls, i); /* not before the pause is over */
+        advance(f, 1 * S);
+    }
+    UNTIL(f, stats(f).delivered == 2);
     assert_int_equal(messages(f), 0);
 }
 
@@ -229,6 +263,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         T(test_no_memory_to_record),
+        T(test_no_memory_to_claim),
         T(test_store_closes_while_delivering),
         T(test_store_is_closed),
         T(test_claim_without_memory),

@@ -225,6 +225,19 @@ bool lane_pop(struct lane *l, uint64_t *id_r)
     return true;
 }
 
+uint64_t lane_first(const struct lane *l)
+{
+    return l->ids[l->at];
+}
+
+void lane_turn(struct lane *l)
+{
+    uint64_t id;
+
+    if (l->n > 1 && lane_pop(l, &id))
+        lane_push(l, id); /* into the place that was left */
+}
+
 /* --- how fast --- */
 
 static uint64_t window_end_ms(const struct lane *l)

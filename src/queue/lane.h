@@ -85,6 +85,10 @@ void lane_leave(struct lane *l); /* l may be gone then; what waits is woken */
 int lane_push(struct lane *l, uint64_t id);
 /* The next one that waits; false: none. */
 bool lane_pop(struct lane *l, uint64_t *id_r);
+/* The same, and it stays; there is one. */
+uint64_t lane_first(const struct lane *l);
+/* It goes behind the others: never for want of memory forgotten. */
+void lane_turn(struct lane *l);
 /* The next lane that is open and has ids, in turn; NULL: none. */
 struct lane *lanes_next(struct queue *q);
 

@@ -195,19 +195,20 @@ static void run_lanes(struct queue *q)
     struct lane *l;
     uint64_t id;
 
-    while (has_room(q) && (l = lanes_next(q)) != NULL && lane_pop(l, &id)) {
-        int rc = s->ops->claim_one(s, id, queue_now_us(q), &claim);
+    while (has_room(q) && (l = lanes_next(q)) != NULL) {
+        int rc = s->ops->claim_one(s, lane_first(l), queue_now_us(q), &claim);
 
-        lane_enter(l);
-        if (rc == 0) {
-            take(q, &claim, l);
+        if (rc != 0 && rc != BARID_ENOTFOUND) { /* not gone, nor put off by an operator: it waits for another turn */
+            lane_turn(l);
+            on_claim_failed(q, rc);
             continue;
         }
-        if (rc != BARID_ENOTFOUND) { /* not gone, nor put off by an operator: it waits for another turn */
-            lane_push(l, id);
-            on_claim_failed(q, rc);
-        }
-        lane_leave(l);
+        lane_pop(l, &id);
+        lane_enter(l);
+        if (rc == 0)
+            take(q, &claim, l);
+        else
+            lane_leave(l);
     }
 }
 
