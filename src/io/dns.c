@@ -243,6 +243,9 @@ static void on_answer(void *arg, int status, int timeouts, unsigned char *msg, i
 
     (void)timeouts;
     q->channel->outstanding--;
+    /* Its sockets may lead nowhere any more, as when an address of this host is another now: the next question gets new ones. */
+    if (status == ARES_ETIMEOUT || status == ARES_ECONNREFUSED)
+        q->channel->asked = DNS_CHANNEL_QUERIES;
     if (q->done == NULL || q->dns->deleted)
         finish(q, DNS_CANCELLED);
     else if (status != ARES_SUCCESS)

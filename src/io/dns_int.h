@@ -9,7 +9,7 @@
 
 /* c-ares 1.18 uses one UDP port per channel while queries are under way, which makes answers
  * easier to forge (RFC 5452 4.5): questions go over a random one of several channels, each
- * replaced after so many questions. */
+ * replaced after so many questions, and after one that no server answered. */
 #define DNS_CHANNELS        8
 #define DNS_CHANNEL_QUERIES 256
 

@@ -205,6 +205,34 @@ static void test_timeout(void **state)
     dns_del(&dns);
 }
 
+/* How many ports so many questions come from. */
+static unsigned ports(struct fixture *f, struct dns *dns, const char *name, enum dns_status status, unsigned n)
+{
+    unsigned seen[32], count = 0;
+
+    for (unsigned i = 0; i < n; i++) {
+        unsigned k = 0;
+
+        check(f, dns, name, DNS_CNAME, status, "");
+        while (k < count && seen[k] != f->ns.from)
+            k++;
+        if (k == count)
+            seen[count++] = f->ns.from;
+    }
+    return count;
+}
+
+/* A socket is used again, but not one that led nowhere: it may be of an address that this host no longer has. */
+static void test_ports(void **state)
+{
+    struct fixture *f = *state;
+    struct dns *dns = make(f, (struct dns_options){.timeout_ms = 10, .tries = 1});
+
+    assert_in_range(ports(f, f->dns, "nx.test", DNS_NXDOMAIN, 32), 1, 8);
+    assert_in_range(ports(f, dns, "silent.test", DNS_TIMEOUT, 32), 24, 32);
+    dns_del(&dns);
+}
+
 static void test_bad_names(void **state)
 {
     static const char *const bad[] = {
@@ -376,7 +404,7 @@ int main(void)
         T(test_timeout),      T(test_bad_names), T(test_authenticated),
         T(test_limit),        T(test_cancel),    T(test_delete),
         T(test_many),         T(test_servers),   T(test_reverse_names),
-        T(test_many_servers),
+        T(test_many_servers), T(test_ports),
     };
 
     alarm(60);

@@ -20,7 +20,7 @@ struct name_server {
     int udp, tcp, stop[2];
     unsigned port;
     pthread_t thread;
-    atomic_uint questions;
+    atomic_uint questions, from; /* the port that the last one came from */
     atomic_bool ad_asked;
 };
 
@@ -223,6 +223,7 @@ static inline void *name_server_run(void *arg)
         if (fds[0].revents != 0) {
             ssize_t n = recvfrom(ns->udp, q, sizeof(q), 0, (struct sockaddr *)&from, &len);
 
+            ns->from = ntohs(from.sin_port);
             if (n > 0 && respond(ns, q, (size_t)n, false, &m) > 0)
                 sendto(ns->udp, m.p, m.n, 0, (struct sockaddr *)&from, len);
         }
