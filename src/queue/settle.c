@@ -254,10 +254,10 @@ static bool any_told(const struct settling *s, int stage)
     return false;
 }
 
-/* true: a report is under way. */
+/* true: a report is under way. While the queue stops only what nobody is asked about, and no later attempt would tell. */
 static bool tell(struct settling *s, int stage)
 {
-    if (stopping(s) || !s->work->is_decoded || s->work->mail.sender.address.n == 0 || !any_told(s, stage))
+    if ((stopping(s) && stage != SETTLE_SUCCESS) || !s->work->is_decoded || s->work->mail.sender.address.n == 0 || !any_told(s, stage))
         return false;
     s->notice = notice_new(s, action_of(s, stage));
     if (s->notice == NULL) {

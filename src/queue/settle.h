@@ -5,7 +5,7 @@
  *   attempt? (for all that ended the same way) ──▶ states ──▶ failure report ──▶ delay notice ──▶ success report ──▶ recorded
  *
  * A report is durable before the state that says so: a crash between may tell the sender twice, never not at all. While the queue stops
- * nobody is asked and nothing is reported: what was given up stays so.
+ * nobody is asked and no failure is reported: what was given up stays so.
  */
 #ifndef QUEUE_SETTLE_H
 #define QUEUE_SETTLE_H

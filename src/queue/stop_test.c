@@ -182,6 +182,27 @@ static void test_answer_while_stopping(void **state)
     go_on_after(r, 15, 3);
 }
 
+/* What a sender asked to hear of a delivery is said now: afterwards nothing remembers it. */
+static void test_success_while_stopping(void **state)
+{
+    struct relaying *r = *state;
+
+    r->relay.hosts[0] = (struct host){.name = "one.test", .holds = true};
+    send_letter(r, &(struct letter){.sender = "s@far.test", .rcpts = {"u@one.test"}, .notify = BARID_NOTIFY_SUCCESS});
+    start_relaying(r);
+    UNTIL(&r->f, r->relay.n_final == 1);
+    queue_stop(r->f.queue, on_stopped, &r->f);
+    settle(&r->f);
+    relay_answer_all(r);
+    UNTIL(&r->f, r->f.stopped);
+    assert_int_equal(stats(&r->f).delivered, 1);
+    assert_int_equal(stats(&r->f).reported, 1);
+    queue_del(&r->f.queue);
+    assert_int_equal(messages(&r->f), 1);
+    go_on_after(r, 1, 2);
+    assert_int_equal(sent_to(r, "far.test"), 1);
+}
+
 /* Nobody is reached while it stops: the next hop of the list is not begun with. */
 static void test_unreached_while_stopping(void **state)
 {
@@ -344,6 +365,7 @@ int main(void)
         R(test_by_force),
         R(test_between_transactions),
         R(test_answer_while_stopping),
+        R(test_success_while_stopping),
         R(test_unreached_while_stopping),
         R(test_settling),
         R(test_storing),
