@@ -339,11 +339,11 @@ static void stop_works(struct queue *q)
 
 static void stop_round(struct queue *q)
 {
-    if (q->stop_by_ms == 0) {
+    if (q->stop_by_ms == 0)
         q->stop_by_ms = loop_now_ms(q->o.loop) + QUEUE_STOP_MS;
+    if (loop_now_ms(q->o.loop) < q->stop_by_ms)
         timer_set(q->timer, q->stop_by_ms);
-    }
-    record_late(q);
+    record_late(q); /* may be paused */
     asks_stop(q);
     stop_works(q);
     stop_if_idle(q);

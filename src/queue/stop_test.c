@@ -139,6 +139,46 @@ static void test_by_force(void **state)
     go_on_after(r, 1, 2);
 }
 
+static const struct spool_ops *real_ops;
+
+static int update_once_without_memory(struct spool *s, uint64_t id, uint64_t lease, const struct unit_change *changes, size_t n,
+                                      spool_done done, void *user)
+{
+    (void)id, (void)lease, (void)changes, (void)n, (void)done, (void)user;
+    s->ops = real_ops;
+    return BARID_ENOMEM;
+}
+
+/* The time that servers have is no longer where a result is recorded late meanwhile. */
+static void test_by_force_after_a_pause(void **state)
+{
+    struct relaying *r = *state;
+    struct spool_ops ops = *r->f.spool->ops;
+
+    real_ops = r->f.spool->ops;
+    ops.update = update_once_without_memory;
+    r->relay.hosts[0] = (struct host){.name = "", .holds = true};
+    send_letter(r, &(struct letter){.rcpts = {"a@one.test"}});
+    send_letter(r, &(struct letter){.rcpts = {"a@two.test"}});
+    start_relaying(r);
+    UNTIL(&r->f, r->relay.n_final == 2);
+    queue_stop(r->f.queue, on_stopped, &r->f);
+    settle(&r->f);
+    r->f.spool->ops = &ops;
+    assert_true(relay_answer(r, "two.test"));
+    UNTIL(&r->f, r->f.spool->ops == real_ops);
+    settle(&r->f);
+    advance(&r->f, QUEUE_PAUSE_MS * 1000);
+    UNTIL(&r->f, stats(&r->f).delivered == 1);
+    settle(&r->f);
+    assert_false(r->f.stopped);
+    advance(&r->f, (QUEUE_STOP_MS - QUEUE_PAUSE_MS) * 1000);
+    settle(&r->f);
+    assert_true(r->f.stopped);
+    queue_del(&r->f.queue);
+    settle(&r->f);
+}
+
 /* The first ten have it; of the others nothing is known. */
 static void test_between_transactions(void **state)
 {
@@ -363,6 +403,7 @@ int main(void)
         R(test_before_the_end),
         R(test_behind_the_end),
         R(test_by_force),
+        R(test_by_force_after_a_pause),
         R(test_between_transactions),
         R(test_answer_while_stopping),
         R(test_success_while_stopping),
