@@ -122,6 +122,7 @@ uint64_t send_letter(struct relaying *r, const struct letter *l)
     } else {
         m.sender.null = true;
     }
+    m.retry = l->retry;
     m.body_size = l->body_n > 0 ? l->body_n : 6;
     units = arena_alloc(&arena, n * sizeof(*units));
     for (size_t i = 0; i < n; i++)

@@ -16,6 +16,7 @@ struct letter {
     bool is_shared;       /* one unit serves all */
     unsigned notify, first_notify; /* of all; of the first recipient, if not 0 */
     size_t body_n;           /* 0: 6 octets */
+    struct mail_retry retry;
     struct unit_state state; /* of each unit; its group is found */
 };
 

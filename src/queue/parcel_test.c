@@ -491,6 +491,32 @@ static void test_ahead(void **state)
     assert_int_equal(unit_of(r, id, 0).attempts, 1);
 }
 
+/* A mail whose own intervals are longer than those of the configuration: no start takes it for put off by a clock that was ahead. */
+static void test_own_intervals(void **state)
+{
+    struct relaying *r = *state;
+    uint64_t own, other;
+    int64_t due_us;
+
+    r->relay.hosts[0] = (struct host){.name = "", .reply = "451 4.2.0 later"};
+    own = send_letter(r, &(struct letter){.rcpts = {"u@one.test"},
+                                          .retry = {.set = true, .first_s = 3000, .max_s = 4000}});
+    other = send_letter(r, &(struct letter){.rcpts = {"u@one.test"},
+                                            .retry = {.set = true, .first_s = 3000, .max_s = 4000},
+                                            .state = {.due_us = START + 9000 * S, .attempts = 1}});
+    start_relaying(r);
+    UNTIL(&r->f, stats(&r->f).deferred == 2); /* the second was too far away for its own intervals, too */
+    stop_relaying(r);
+    due_us = unit_of(r, own, 0).due_us;
+    assert_in_range(due_us - START, 3000 * S, 3300 * S);
+    assert_in_range(unit_of(r, other, 0).due_us - START, 4000 * S, 4400 * S);
+    start_relaying(r);
+    settle(&r->f);
+    stop_relaying(r);
+    assert_true(unit_of(r, own, 0).due_us == due_us);
+    assert_int_equal(r->relay.n, 2);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -513,6 +539,7 @@ int main(void)
         R(test_hastened),
         R(test_never),
         R(test_ahead),
+        R(test_own_intervals),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
