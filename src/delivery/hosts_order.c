@@ -45,7 +45,8 @@ size_t hosts_order(struct host *hosts, size_t n, struct host_address *out, size_
 {
     size_t put = 0, usable;
 
-    qsort(hosts, n, sizeof(hosts[0]), compare);
+    if (n > 0) /* else hosts may be NULL */
+        qsort(hosts, n, sizeof(hosts[0]), compare);
     usable = before_self(hosts, n);
     for (size_t i = 0; i < usable && put < max; i++)
         put += put_host(&hosts[i], out + put, max - put);
