@@ -181,7 +181,7 @@ void parcel_relay(struct parcel *p)
 
 /* --- the end of the queue --- */
 
-/* The connection is cut where a server has the whole message and has not answered. */
+/* The connection is cut where a server has the whole message and has not answered, or not for all. */
 static void cut(struct parcel *p)
 {
     struct transport *t = transport(p);
@@ -190,6 +190,8 @@ static void cut(struct parcel *p)
     t->cancel(t, &p->consignment);
     p->is_sending = p->is_final = false;
     for (size_t i = p->at; is_final && i < p->at + p->n_now; i++) {
+        if (p->outcomes[i].hop == &p->route.hops[p->at_hop])
+            continue; /* on_result */
         outcome_say(&p->outcomes[i], DELIVERY_AGAIN, "451 4.4.2 this server was stopped while the answer was awaited");
         p->outcomes[i].is_suspect = true;
         p->outcomes[i].hop = &p->route.hops[p->at_hop];

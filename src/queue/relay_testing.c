@@ -41,12 +41,14 @@ static void over(struct sending *s)
     free(s);
 }
 
-static void answer(struct sending *s)
+/* What all up to n hear. */
+static void say(struct sending *s, size_t n)
 {
     struct consignment *c = s->c;
     const struct host *h = s->host;
 
-    for (size_t i = 0; i < c->n_rcpts; i++) {
+    for (; s->n_said < n; s->n_said++) {
+        size_t i = s->n_said;
         barid_slice address = c->mail->rcpts[c->rcpts[i]]->box.address;
         const char *reply =
             h != NULL && h->reply != NULL                    ? h->reply
@@ -66,6 +68,13 @@ static void answer(struct sending *s)
                                      .dsn_passed = h != NULL && h->dsn_passed};
         c->on_result(c, i, &result);
     }
+}
+
+static void answer(struct sending *s)
+{
+    struct consignment *c = s->c;
+
+    say(s, c->n_rcpts);
     over(s);
     c->on_over(c);
 }
@@ -118,6 +127,7 @@ static void go_on(struct loop_task *task)
         }
         if (h != NULL && h->holds && !s->is_waiting) {
             s->is_waiting = true;
+            say(s, h->says_first ? 1 : 0);
             return;
         }
     }

@@ -21,6 +21,7 @@ struct host {
     bool no_connection, is_suspect, dsn_passed;
     bool holds;     /* waits with its answer for relay_answer, after the final dot */
     bool is_silent; /* waits with everything, before the body */
+    bool says_first; /* holds, but for the first recipient */
     int refuses;    /* send itself answers that */
 };
 
@@ -33,6 +34,7 @@ struct sending {
     uint64_t read;
     struct sent *sent;
     bool is_waiting, is_over;
+    size_t n_said; /* recipients that have a result */
     bool is_posted;
 };
 

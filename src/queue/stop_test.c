@@ -139,6 +139,26 @@ static void test_by_force(void **state)
     go_on_after(r, 1, 2);
 }
 
+/* Some have an answer, by LMTP or as only the others are tried at another server: they do not get it again. */
+static void test_by_force_half_answered(void **state)
+{
+    struct relaying *r = *state;
+    uint64_t id = send_letter(r, &(struct letter){.rcpts = {"a@one.test", "b@one.test"}});
+
+    r->relay.hosts[0] = (struct host){.name = "", .holds = true, .says_first = true};
+    start_relaying(r);
+    UNTIL(&r->f, r->relay.n_final == 1);
+    stop_relaying(r);
+    assert_int_equal(r->relay.n_cancelled, 1);
+    assert_int_equal(unit_of(r, id, 0).status, UNIT_DONE);
+    assert_false(unit_of(r, id, 0).suspect);
+    assert_int_equal(unit_of(r, id, 1).status, UNIT_PENDING);
+    assert_true(unit_of(r, id, 1).suspect);
+    advance(&r->f, 600 * S);
+    go_on_after(r, 1, 2);
+    assert_string_equal(r->relay.sent[1].rcpts, "b ");
+}
+
 static const struct spool_ops *real_ops;
 
 static int update_once_without_memory(struct spool *s, uint64_t id, uint64_t lease, const struct unit_change *changes, size_t n,
@@ -403,6 +423,7 @@ int main(void)
         R(test_before_the_end),
         R(test_behind_the_end),
         R(test_by_force),
+        R(test_by_force_half_answered),
         R(test_by_force_after_a_pause),
         R(test_between_transactions),
         R(test_answer_while_stopping),
