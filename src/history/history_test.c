@@ -9,9 +9,11 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <semaphore.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/slice.h"
@@ -311,6 +313,42 @@ static void test_dropped(void **state)
     free(text);
 }
 
+/* No file may grow beyond n octets. */
+static void limit_files(rlim_t n)
+{
+    struct rlimit limit;
+
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
+    limit.rlim_cur = n < limit.rlim_max ? n : limit.rlim_max;
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+}
+
+/* What cannot be written leaves no file: so many of them would push out those that tell something. */
+static void test_full_disk(void **state)
+{
+    static const rlim_t room[] = {4, HEAD_SIZE, HEAD_SIZE + 20};
+    struct history *h = open_it(NULL);
+    struct history_stats st;
+
+    (void)state;
+    signal(SIGXFSZ, SIG_IGN);
+    note(h, 1, HISTORY_SPOOLED, "a");
+    history_close(&h);
+    h = open_it(NULL);
+    for (size_t i = 0; i < 9; i++) {
+        limit_files(room[i % 3]);
+        note(h, 1, HISTORY_DEFERRED, "b");
+        history_flush(h);
+        limit_files(RLIM_INFINITY);
+        assert_int_equal(files(NULL, 0, false), 1);
+    }
+    history_stats(h, &st);
+    assert_int_equal(st.dropped, 9);
+    note(h, 1, HISTORY_GONE, "c");
+    assert_string_equal(story(h, 1), "spooled:a gone:c ");
+    history_close(&h);
+}
+
 /* The directory goes away: entries are dropped and counted, and it goes on when it is back. */
 static void test_no_directory(void **state)
 {
@@ -461,6 +499,7 @@ int main(void)
         WITH_DIR(test_torn),
         WITH_DIR(test_filtered_file),
         WITH_DIR(test_dropped),
+        WITH_DIR(test_full_disk),
         WITH_DIR(test_no_directory),
         WITH_DIR(test_feed),
         WITH_DIR(test_slow_listener),

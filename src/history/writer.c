@@ -81,6 +81,21 @@ static int begin(struct writer *w, int64_t now)
     return write_all(w->fd, slice_of(FILE_MAGIC, HEAD_SIZE));
 }
 
+/* Half a record may be there: nothing may follow it. A file without a whole one goes: a full disk would leave one for each attempt, and
+ * they would take the place of those that say something. */
+static void give_up(struct writer *w)
+{
+    char name[FILE_NAME_SIZE];
+
+    if (w->fd < 0)
+        return;
+    close(w->fd);
+    w->fd = -1;
+    file_name(w->file, name);
+    if (w->size == HEAD_SIZE)
+        unlinkat(w->dir_fd, name, 0);
+}
+
 int writer_append(struct writer *w, barid_slice records)
 {
     int64_t now = clock_wall_us(w->o->clock);
@@ -92,10 +107,8 @@ int writer_append(struct writer *w, barid_slice records)
         rc = begin(w, now);
     if (rc == 0)
         rc = write_all(w->fd, records);
-    if (rc < 0) { /* half a record may be there: nothing may follow it */
-        if (w->fd >= 0)
-            close(w->fd);
-        w->fd = -1;
+    if (rc < 0) {
+        give_up(w);
         return rc;
     }
     w->size += records.n;
