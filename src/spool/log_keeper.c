@@ -116,6 +116,9 @@ static bool keep_next(struct store *s, const bool *no_room)
     rc = segment_make(s, reserve, &seg);
     pthread_mutex_lock(&s->lock);
     s->next = seg;
+    /* Who came meanwhile may have the reserve: what was found without it is no answer for him. */
+    if (rc != 0 && !urgent && s->want_next == WANT_URGENT)
+        return true;
     s->next_error = rc;
     if (rc == 0 && s->want_next == WANT_ANY)
         s->want_next = WANT_NONE;

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <time.h>
 
+#include "spool/log_format.h"
 #include "spool/log_testing.h"
 
 /* --- a full disk */
@@ -189,6 +190,112 @@ static void a_slow_cleaner_does_not_keep_it_full(void **state)
     assert_true(met);
 }
 
+/* --- the reserve is wanted while the keeper looks for room without it */
+
+/* Stops the first look for room that finds none, while it is armed. */
+static struct look {
+    int (*free_space)(void *user, int fd, uint64_t *free_r);
+    pthread_mutex_t lock;
+    pthread_cond_t cond;
+    bool armed, reached;
+} look = {.lock = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER};
+
+static int gated_look(void *user, int fd, uint64_t *free_r)
+{
+    int rc = look.free_space(user, fd, free_r);
+
+    pthread_mutex_lock(&look.lock);
+    if (look.armed && *free_r < SEGMENT) {
+        look.reached = true;
+        pthread_cond_broadcast(&look.cond);
+        while (look.armed)
+            pthread_cond_wait(&look.cond, &look.lock);
+    }
+    pthread_mutex_unlock(&look.lock);
+    return rc;
+}
+
+static void look_set(bool armed)
+{
+    pthread_mutex_lock(&look.lock);
+    look.armed = armed;
+    pthread_cond_broadcast(&look.cond);
+    pthread_mutex_unlock(&look.lock);
+}
+
+static void wait_for_look(void)
+{
+    pthread_mutex_lock(&look.lock);
+    while (!look.reached)
+        pthread_cond_wait(&look.cond, &look.lock);
+    pthread_mutex_unlock(&look.lock);
+}
+
+static bool is_answered(struct waiter *w)
+{
+    struct timespec t = soon();
+    bool answered;
+
+    pthread_mutex_lock(&w->lock);
+    while (w->calls == 0 && pthread_cond_timedwait(&w->cond, &w->lock, &t) == 0)
+        continue;
+    answered = w->calls > 0;
+    pthread_mutex_unlock(&w->lock);
+    return answered;
+}
+
+/* Until the keeper has all that it wants: the next segment and two spares. */
+static void wait_for_keeper(struct spool *s)
+{
+    struct spool_stats stats;
+
+    do {
+        nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+        s->ops->stats(s, &stats);
+    } while (stats.disk_bytes < 4 * SEGMENT);
+}
+
+/* That there is no room but the reserve is no answer for one who may have it. */
+static void a_look_without_the_reserve_refuses_nobody(void **state)
+{
+    struct unit_state unit = test_unit(START_US);
+    struct spool_put *put;
+    uint64_t id = 0;
+    struct waiter w;
+    struct spool *s;
+    struct disk d;
+    bool waited = false;
+
+    (void)state;
+    disk_init(&d);
+    look.free_space = d.io.free_space;
+    d.io.free_space = gated_look;
+    s = open_on(&d);
+    wait_for_keeper(s);
+    pthread_mutex_lock(&d.lock);
+    d.capacity = d.used; /* somebody else fills the disk */
+    pthread_mutex_unlock(&d.lock);
+    for (size_t i = 0; i < 3; i++) { /* one segment each: then there is the reserve only */
+        put = test_put(s, i, 40000, SPOOL_HELD, &unit, 1);
+        id = s->ops->put_id(put);
+        assert_int_equal(test_commit(s, &put, 1), 0);
+    }
+    look_set(true);
+    wait_for_look();
+    waiter_init(&w);
+    for (size_t i = 0; i < SEGMENT / LOG_BLOCK && !waited; i++) {
+        assert_int_equal(s->ops->set_state(s, id, SPOOL_REMOVED, waiter_done, &w), 0);
+        waited = !is_answered(&w);
+        if (waited)
+            look_set(false);
+        assert_int_equal(waiter_wait(&w), 0);
+    }
+    assert_true(waited);
+    waiter_deinit(&w);
+    s->ops->close(s);
+    disk_deinit(&d);
+}
+
 /* A little mail stays for ever, the rest goes: the cleaner keeps the disk small. */
 static void the_cleaner_bounds_the_disk(void **state)
 {
@@ -224,6 +331,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_full_spool_drains),
         cmocka_unit_test(a_slow_cleaner_does_not_keep_it_full),
+        cmocka_unit_test(a_look_without_the_reserve_refuses_nobody),
         cmocka_unit_test(the_cleaner_bounds_the_disk),
     };
 
