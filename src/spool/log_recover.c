@@ -293,8 +293,8 @@ static int by_scan(struct replay *r, struct log_segment *seg, uint64_t known_end
 
     if (s->io->size(s->io->user, seg->fd, &size) < 0)
         return BARID_EIO;
-    if (size > s->options.segment_size)
-        size = s->options.segment_size;
+    if (size > UINT32_MAX)
+        size = UINT32_MAX; /* offsets end there; only states longer than a segment make it longer */
     if (known_end != 0 && size > known_end)
         size = known_end; /* behind it is only what earlier lives of the file left */
     if ((p = mem_alloc(s->mem, size > 0 ? (size_t)size : 1)) == NULL)

@@ -336,6 +336,62 @@ static void sidecars_are_not_needed(void **state)
     disk_deinit(&d);
 }
 
+#define CHATTY 200 /* units whose replies together are longer than a segment */
+
+static void say_much(struct spool *s, uint64_t id)
+{
+    static char replies[CHATTY][SPOOL_UNIT_REPLY_MAX];
+    struct unit_change changes[CHATTY];
+    struct waiter w;
+
+    for (uint32_t i = 0; i < CHATTY; i++) {
+        memset(replies[i], 'a' + (int)(i % 26), SPOOL_UNIT_REPLY_MAX);
+        changes[i] = (struct unit_change){i, test_unit(START_US)};
+        changes[i].state.status = i == 0 ? UNIT_PENDING : UNIT_DONE;
+        changes[i].state.reply = (barid_slice){replies[i], SPOOL_UNIT_REPLY_MAX};
+    }
+    waiter_init(&w);
+    assert_int_equal(s->ops->change(s, id, changes, CHATTY, waiter_done, &w), 0);
+    assert_int_equal(waiter_wait(&w), 0);
+    waiter_deinit(&w);
+}
+
+/* Servers say what they like to each recipient: a record of states may be longer than a small segment. */
+static void states_longer_than_a_segment_are_found(void **state)
+{
+    struct unit_state units[CHATTY];
+    struct spool_loaded loaded;
+    struct spool_put *put;
+    struct spool *s;
+    uint64_t id, other;
+    struct disk d;
+
+    (void)state;
+    disk_init(&d);
+    s = open_on(&d);
+    for (size_t i = 0; i < CHATTY; i++)
+        units[i] = test_unit(START_US);
+    put = test_put(s, 1, 3000, SPOOL_ACTIVE, units, CHATTY);
+    id = s->ops->put_id(put);
+    assert_int_equal(test_commit(s, &put, 1), 0);
+    say_much(s, id);
+    for (int life = 0; life < 3; life++) {
+        other = test_accept(s, 2, 3000, START_US);
+        s->ops->close(s);
+        disk_unlink_matching(&d, ".idx");
+        s = open_on(&d);
+        assert_int_equal(s->ops->load(s, id, &loaded), 0);
+        for (size_t i = 0; i < CHATTY; i++) {
+            assert_int_equal(loaded.units[i].status, i == 0 ? UNIT_PENDING : UNIT_DONE);
+            assert_int_equal(loaded.units[i].reply.n, SPOOL_UNIT_REPLY_MAX);
+        }
+        s->ops->loaded_free(&loaded);
+        assert_int_equal(test_verify(s, other, 2, 3000), 0);
+    }
+    s->ops->close(s);
+    disk_deinit(&d);
+}
+
 /* --- owners, versions, other directories: on a real disk */
 
 static int open_dir(const char *dir, bool read_only, struct spool **s, struct err *e)
@@ -457,6 +513,7 @@ int main(void)
         cmocka_unit_test(a_damaged_header_loses_nothing),
         cmocka_unit_test(damage_found_while_reading_is_an_error),
         cmocka_unit_test(sidecars_are_not_needed),
+        cmocka_unit_test(states_longer_than_a_segment_are_found),
         cmocka_unit_test(has_one_owner),
         cmocka_unit_test(reads_without_changing),
         cmocka_unit_test(refuses_what_is_not_its_own),
