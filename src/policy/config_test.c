@@ -198,6 +198,8 @@ static const struct {
      "p.lua:1: bad argument #3 to 'hook' (function expected, got number)\n"},
     {"hook(\"rcpt\", \"x\", function() end, { prio = 1 })",
      "p.lua:1: hook: unknown option 'prio', there is priority\n"},
+    {"spool { dir = \"/s\", segment = 4294967296 }",
+     "p.lua:1: spool.segment: 4294967296 is out of range, 1048576 to 4294963200 is allowed\n"},
     {"x = = 3", "p.lua:1: unexpected symbol near '='\n"},
     {"domains { \"a.example\"\n",
      "p.lua:2: '}' expected (to close '{' at line 1) near <eof>\n"},

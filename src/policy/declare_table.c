@@ -109,9 +109,11 @@ static const struct key auth_keys[] = {{"users", KEY_FILE, AT(struct config, use
                                         .doc = "users file, made by barid passwd"},
                                        END};
 
+#define SEGMENT_MOST INT64_C(4294963200) /* whole blocks of 4096 within 32 bits: the spool's offsets */
+
 static const struct key spool_keys[] = {
     {"dir", KEY_PATH, AT(struct config, spool_dir), .doc = "directory of the spool"},
-    {"segment", KEY_NUMBER, AT(struct config, spool_segment), 1048576, INT64_C(1) << 32,
+    {"segment", KEY_NUMBER, AT(struct config, spool_segment), 1048576, SEGMENT_MOST,
      .doc = "octets of one segment file"},
     END};
 
