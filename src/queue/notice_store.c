@@ -24,6 +24,7 @@ struct store_state {
     struct session_facts facts;
     struct unit unit;
     size_t rcpt; /* 0 */
+    bool is_unreadable; /* the body of the reported mail */
 };
 
 static void on_commit(void *user, int err) /* any thread */
@@ -50,13 +51,14 @@ static int put_source(struct store_state *s)
     int64_t got = ops->body_open(s->queue->o.spool, s->n->settling->work->claim.id, &body, &size);
     int rc = 0;
 
-    if (got != 0)
-        return (int)got;
-    while (rc == 0 && (got = ops->body_read(body, at, piece, sizeof(piece))) > 0) {
-        rc = put(s, slice_of(piece, (size_t)got));
-        at += (uint64_t)got;
+    if (got == 0) {
+        while (rc == 0 && (got = ops->body_read(body, at, piece, sizeof(piece))) > 0) {
+            rc = put(s, slice_of(piece, (size_t)got));
+            at += (uint64_t)got;
+        }
+        ops->body_close(body);
     }
-    ops->body_close(body);
+    s->is_unreadable = rc == 0 && (got == BARID_ECORRUPT || got == BARID_EIO);
     return rc == 0 && got < 0 ? (int)got : rc;
 }
 
@@ -67,6 +69,23 @@ static int put_text(struct store_state *s)
     if (rc == 0 && s->text.has_source)
         rc = put_source(s);
     return rc == 0 ? put(s, buf_slice(&s->text.after)) : rc;
+}
+
+static int write_text(struct store_state *s)
+{
+    int rc = report_write(&s->n->report, &s->text);
+
+    return rc == 0 ? put_text(s) : rc;
+}
+
+/* What a damaged disk took from the mail must not keep its sender from hearing of it. */
+static int write_without_source(struct store_state *s)
+{
+    int rc = s->queue->o.spool->ops->put_truncate(s->put);
+
+    report_text_deinit(&s->text);
+    s->n->report.attach = REPORT_ATTACH_HEADER;
+    return rc == 0 ? write_text(s) : rc;
 }
 
 /* --- envelope --- */
@@ -131,9 +150,9 @@ static int store(struct store_state *s)
     if (rc != 0)
         return rc;
     n->id = n->report.id = s->queue->o.spool->ops->put_id(s->put);
-    rc = report_write(&n->report, &s->text);
-    if (rc == 0)
-        rc = put_text(s);
+    rc = write_text(s);
+    if (rc != 0 && s->is_unreadable)
+        rc = write_without_source(s);
     if (rc == 0)
         rc = compose(s);
     return rc == 0 ? describe(s) : rc;

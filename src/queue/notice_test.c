@@ -61,6 +61,75 @@ static void test_failure(void **state)
     assert_int_equal(stats(&r->f).reported, 0);
 }
 
+/* Bodies of one mail, damaged on the disk: found when it is opened, or at its end. One test at a time. */
+static struct {
+    const struct spool_ops *real;
+    struct spool_ops ops;
+    uint64_t id;
+    void *body;
+    bool at_end;
+} damaged;
+
+static int damaged_open(struct spool *s, uint64_t id, void **body_r, uint64_t *size_r)
+{
+    int rc;
+
+    if (id == damaged.id && !damaged.at_end)
+        return BARID_ECORRUPT;
+    rc = damaged.real->body_open(s, id, body_r, size_r);
+    if (rc == 0 && id == damaged.id)
+        damaged.body = *body_r;
+    return rc;
+}
+
+static int64_t damaged_read(void *body, uint64_t offset, void *p, size_t n)
+{
+    int64_t got = damaged.real->body_read(body, offset, p, n);
+
+    return body == damaged.body && got == 0 ? BARID_ECORRUPT : got;
+}
+
+static void damaged_close(void *body)
+{
+    damaged.real->body_close(body);
+    if (body == damaged.body)
+        damaged.body = NULL;
+}
+
+/* An operator returns what was held as its body cannot be read: the sender hears of it without the body. */
+static void test_damaged_body(void **state)
+{
+    struct relaying *r = *state;
+    char *text;
+
+    for (int i = 0; i < 2; i++) {
+        hold_reports(r);
+        damaged.id = send_letter(r, &(struct letter){.sender = "s@far.test",
+                                                     .rcpts = {"a@one.test"},
+                                                     .state = {.status = UNIT_GIVEN_UP,
+                                                               .due_us = START,
+                                                               .reply = BARID_S("554 5.0.0 returned")}});
+        damaged.at_end = i == 1;
+        damaged.real = r->f.spool->ops;
+        damaged.ops = *damaged.real;
+        damaged.ops.body_open = damaged_open;
+        damaged.ops.body_read = damaged_read;
+        damaged.ops.body_close = damaged_close;
+        r->f.spool->ops = &damaged.ops;
+        start_relaying(r);
+        UNTIL(&r->f, stats(&r->f).reported == 1 || logged(&r->f, "cannot be stored"));
+        until_reported(r, 1);
+        EXPECT(r, 0, "Action: failed", "554 5.0.0 returned", "Content-Type: text/rfc822-headers");
+        read_stored(r, 0, &text);
+        assert_null(strstr(text, "message/rfc822"));
+        free(text);
+        assert_int_equal(messages(&r->f), 1);
+        r->f.spool->ops = damaged.real;
+        relaying_tear_down(r);
+        relaying_set_up(r);
+    }
+}
+
 static void see_attempt(struct policy_call *call, void *user)
 {
     (void)user;
@@ -393,6 +462,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         R(test_failure),
+        R(test_damaged_body),
         R(test_shared),
         R(test_delay),
         R(test_success),
