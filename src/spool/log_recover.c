@@ -77,22 +77,38 @@ static void floor_of(struct store *s, uint64_t id)
         s->last_id = id;
 }
 
-/* A spare keeps the header of its last life: its floor still counts. */
-static void read_spare(struct store *s, uint64_t number)
+/* A spare keeps the header of its last life: its floor still counts. False: it is shorter than a
+ * segment, as the power went while it was made: there is no room behind it. */
+static bool read_spare(struct store *s, const char *name)
 {
     struct log_segment_header h;
     uint8_t block[LOG_BLOCK];
-    char name[LOG_NAME_SIZE];
-    int fd;
+    uint64_t size = 0;
+    bool whole;
+    int fd = s->io->open(s->io->user, s->seg_dir, name, O_RDONLY, 0);
 
-    snprintf(name, sizeof(name), "spare.%016llx", (unsigned long long)number);
-    fd = s->io->open(s->io->user, s->seg_dir, name, O_RDONLY, 0);
     if (fd < 0)
-        return;
+        return true;
     if (io_read_all(s->io, fd, block, sizeof(block), 0) == LOG_BLOCK &&
         log_header_decode(&h, block) == 0)
         floor_of(s, h.id_floor);
+    whole = s->io->size(s->io->user, fd, &size) < 0 || size >= s->options.segment_size;
     s->io->close(s->io->user, fd);
+    return whole;
+}
+
+static void read_spares(struct store *s)
+{
+    char name[LOG_NAME_SIZE];
+
+    for (uint32_t i = s->n_spares; i-- > 0;) {
+        snprintf(name, sizeof(name), "spare.%016llx", (unsigned long long)s->spares[i]);
+        if (read_spare(s, name))
+            continue;
+        s->spares[i] = s->spares[--s->n_spares];
+        if (!s->options.read_only)
+            s->io->unlink(s->io->user, s->seg_dir, name);
+    }
 }
 
 void damaged_keep(struct store *s, const struct log_segment *seg, uint64_t off, uint64_t len,
@@ -350,8 +366,8 @@ int recover(struct store *s, struct err *e)
         rc = BARID_ENOMEM;
     if (rc == 0 && f.n > 0)
         qsort(f.numbers, f.n, sizeof(*f.numbers), by_number);
-    for (uint32_t i = 0; i < s->n_spares && rc == 0; i++)
-        read_spare(s, s->spares[i]);
+    if (rc == 0)
+        read_spares(s);
     for (size_t i = 0; i < f.n && rc == 0; i++)
         rc = open_segment(s, f.numbers[i], &before[i], e);
     if (rc == 0)

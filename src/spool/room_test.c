@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <time.h>
 
@@ -296,6 +297,58 @@ static void a_look_without_the_reserve_refuses_nobody(void **state)
     disk_deinit(&d);
 }
 
+/* What a power cut leaves of spares that were being made: their names. */
+static void empty_spares(struct disk *d)
+{
+    int dir = d->io.open(d, AT_FDCWD, "spool", O_RDONLY | O_DIRECTORY, 0), fd;
+    const char *name;
+
+    for (size_t k = 0; (name = disk_name_at(d, "seg/spare.", "", k)) != NULL; k++) {
+        fd = d->io.open(d, dir, name, O_RDWR | O_TRUNC, 0);
+        assert_true(fd >= 0);
+        d->io.close(d, fd);
+    }
+    d->io.close(d, dir);
+}
+
+/* A name without room behind it is no reserve. */
+static void the_reserve_has_room(void **state)
+{
+    struct unit_state unit = test_unit(START_US);
+    struct spool_put *put;
+    struct waiter w;
+    struct spool *s;
+    struct disk d;
+    uint64_t id = 0;
+
+    (void)state;
+    disk_init(&d);
+    s = open_on(&d);
+    wait_for_keeper(s);
+    s->ops->close(s);
+    empty_spares(&d);
+    s = open_on(&d);
+    wait_for_keeper(s);
+    pthread_mutex_lock(&d.lock);
+    d.capacity = d.used;
+    pthread_mutex_unlock(&d.lock);
+    for (size_t i = 0; i < 3; i++) {
+        put = test_put(s, i, 40000, SPOOL_HELD, &unit, 1);
+        id = s->ops->put_id(put);
+        assert_int_equal(test_commit(s, &put, 1), 0);
+    }
+    put = test_put(s, 3, 40000, SPOOL_HELD, &unit, 1);
+    assert_int_equal(test_commit(s, &put, 1), BARID_EFULL);
+    waiter_init(&w);
+    for (size_t i = 0; i < 12; i++) { /* more than there is room for in the last segment */
+        assert_int_equal(s->ops->set_state(s, id, SPOOL_REMOVED, waiter_done, &w), 0);
+        assert_int_equal(waiter_wait(&w), 0);
+    }
+    waiter_deinit(&w);
+    s->ops->close(s);
+    disk_deinit(&d);
+}
+
 /* A little mail stays for ever, the rest goes: the cleaner keeps the disk small. */
 static void the_cleaner_bounds_the_disk(void **state)
 {
@@ -332,6 +385,7 @@ int main(void)
         cmocka_unit_test(a_full_spool_drains),
         cmocka_unit_test(a_slow_cleaner_does_not_keep_it_full),
         cmocka_unit_test(a_look_without_the_reserve_refuses_nobody),
+        cmocka_unit_test(the_reserve_has_room),
         cmocka_unit_test(the_cleaner_bounds_the_disk),
     };
 
