@@ -254,6 +254,55 @@ static void a_damaged_file_of_a_body(void **state)
     assert_int_equal(read_whole(f, id), BARID_EIO);
 }
 
+/* The record of a mail is damaged: its body is kept for a person as the record is, also by the starts that know of no damage. */
+static void a_body_stays_with_what_is_set_aside(void **state)
+{
+    struct fixture *f = *state;
+    uint8_t *p, *head;
+    const char *name;
+    size_t n;
+
+    test_accept(f->s, 1, BIG, START_US);
+    test_accept(f->s, 2, 3000, START_US);
+    f->s->ops->close(f->s);
+    disk_unlink_matching(&f->d, ".idx");
+    p = first(f, "seg/", ".log", &n);
+    head = memmem(p, n, "header-1", 8);
+    assert_non_null(head);
+    *head ^= 1;
+    for (int life = 0; life < 3; life++) {
+        reopen(f);
+        assert_int_equal(damaged(f), life == 0);
+        f->s->ops->close(f->s);
+        name = disk_name_at(&f->d, "damaged/", "", 1); /* the other one is the record */
+        assert_non_null(name);
+        assert_non_null(disk_content(&f->d, name, &n));
+        assert_int_equal(n, BIG);
+    }
+    assert_null(disk_name_at(&f->d, "big/", "", 0));
+    reopen(f);
+}
+
+/* The removal of a file is not synced: the next start makes up for it. */
+static void a_body_that_came_back_goes_again(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t id = test_accept(f->s, 1, BIG, START_US);
+    struct waiter w;
+
+    test_accept(f->s, 2, 3000, START_US);
+    waiter_init(&w);
+    assert_int_equal(f->s->ops->erase(f->s, id, waiter_done, &w), 0);
+    assert_int_equal(waiter_wait(&w), 0);
+    waiter_deinit(&w);
+    f->s->ops->close(f->s);
+    disk_cut_power(&f->d, DISK_LOSE, 1);
+    assert_non_null(disk_name_at(&f->d, "big/", "", 0));
+    reopen(f);
+    assert_null(disk_name_at(&f->d, "big/", "", 0));
+    assert_null(disk_name_at(&f->d, "damaged/", "", 0));
+}
+
 /* --- room */
 
 static void what_has_no_room_is_not_admitted(void **state)
@@ -339,6 +388,8 @@ int main(void)
         T(a_newer_segment_is_not_touched),
         T(a_claim_goes_round_what_is_damaged),
         T(a_damaged_file_of_a_body),
+        T(a_body_stays_with_what_is_set_aside),
+        T(a_body_that_came_back_goes_again),
         T(what_has_no_room_is_not_admitted),
         T(room_is_measured_again_in_time),
         cmocka_unit_test(it_does_without_allocation),

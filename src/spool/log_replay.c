@@ -4,6 +4,7 @@
  * what is known of a message without its PUT is kept until all segments have been read.
  */
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -167,7 +168,23 @@ int replay_record(struct replay *r, struct log_segment *seg, uint32_t off,
 /* --- big bodies: files without a message go, messages without a file are set aside. A file that
  * cannot be looked at now (no descriptor left, an error of the disk) counts as there: reading it
  * will fail, or not, when it is delivered; the message must not go for that. Where octets were
- * set aside, a file without a message may be the body of what they were, and stays. */
+ * set aside, a file without a message may be the body of what they were, and is put beside them:
+ * the next start knows of no damage. */
+
+static void remove_file(struct store *s, uint64_t id)
+{
+    char name[LOG_NAME_SIZE], from[48], to[48];
+
+    segment_name(id, "", name);
+    snprintf(from, sizeof(from), "big/%s", name);
+    snprintf(to, sizeof(to), "damaged/%s", name);
+    if (s->options.read_only)
+        return;
+    if (s->stats.damaged == 0)
+        s->io->unlink(s->io->user, s->big_dir, name);
+    else
+        s->io->rename(s->io->user, s->dir, from, to);
+}
 
 static void each_file(void *arg, const char *name)
 {
@@ -184,8 +201,7 @@ static void each_file(void *arg, const char *name)
         s->last_id = id;
     body = map_get(&s->bodies, key);
     if (body == NULL || !body->big) {
-        if (!s->options.read_only && s->stats.damaged == 0)
-            s->io->unlink(s->io->user, s->big_dir, name);
+        remove_file(s, id);
         return;
     }
     body->located = true;
@@ -244,6 +260,8 @@ int replay_end(struct replay *r)
                 segment_live(s, segment_at(s, body->seg), body->len);
             continue;
         }
+        if (body->big && body->located)
+            remove_file(s, body->id); /* a power cut may bring back what was removed */
         map_take(&s->bodies, it.key);
         mem_free(s->mem, body);
     }
