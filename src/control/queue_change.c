@@ -3,8 +3,9 @@
  *
  * A message is read, planned, and both changes (of units, then of its state) are handed to the store, which writes them in that order; only
  * when all messages of the request are handed over, the disk is waited for: one sync serves many. An attempt that is under way is
- * seen by the store, which refuses to change its units; one that begins between reading and changing is possible only for units that
- * are due: plans leave those alone, or stop the message first.
+ * seen by the store, which refuses to change its units; one that begins between reading and changing is mostly possible only for units
+ * that are due: plans leave those alone, or stop the message first. Where it was of others, whose next hop came back, and is over already,
+ * the store leaves what was delivered as it is.
  */
 #include "control/queue_change_int.h"
 

@@ -175,6 +175,48 @@ static void test_states(void **state)
     printf("# proof: operators: %zu changes of state\n", n);
 }
 
+/* An attempt that begins and ends between looking and changing: it is of a unit that was not due, as its next hop is back. */
+static struct {
+    const struct spool_ops *real;
+    struct spool_ops ops;
+} quick;
+
+static int load_and_deliver(struct spool *s, uint64_t id, struct spool_loaded *loaded_r)
+{
+    struct unit_change done = {.unit = 0, .state = {.status = UNIT_DONE}};
+    struct spool_claim claim;
+    size_t n;
+    int rc = quick.real->load(s, id, loaded_r);
+
+    s->ops = quick.real;
+    assert_int_equal(s->ops->claim(s, LATER, 1, &claim, &n), 0);
+    assert_int_equal(n, 1);
+    assert_int_equal(s->ops->update(s, id, claim.lease, &done, 1, NULL, NULL), 0);
+    s->ops->release(s, id, claim.lease);
+    free(claim.units);
+    return rc;
+}
+
+static void test_attempt_meanwhile(void **state)
+{
+    const struct unit_state two[] = {{.status = UNIT_PENDING, .due_us = LATER, .attempts = 1},
+                                     {.status = UNIT_PENDING, .due_us = LATER, .attempts = 1}};
+    struct spool *s = open_spool();
+    uint64_t id = add(s, SPOOL_ACTIVE, two, 2);
+
+    (void)state;
+    quick.real = s->ops;
+    quick.ops = *s->ops;
+    quick.ops.load = load_and_deliver;
+    s->ops = &quick.ops;
+    assert_string_equal(change(s, &queue_retry, id), "busy");
+    assert_int_equal(unit_of(s, id, 0).status, UNIT_DONE);
+    assert_null(change(s, &queue_retry, id));
+    assert_int_equal(unit_of(s, id, 0).status, UNIT_DONE);
+    assert_int_equal(unit_of(s, id, 1).due_us, NOW);
+    s->ops->close(s);
+}
+
 static void test_units(void **state)
 {
     const struct unit_state all[] = {{.status = UNIT_PENDING, .due_us = LATER, .attempts = 3, .group = 77},
@@ -473,7 +515,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_states), cmocka_unit_test(test_units),       cmocka_unit_test(test_intervals),
         cmocka_unit_test(test_leased), cmocka_unit_test(test_all),         cmocka_unit_test(test_retry_which),
-        cmocka_unit_test(test_quarantine_is_spared),
+        cmocka_unit_test(test_quarantine_is_spared), cmocka_unit_test(test_attempt_meanwhile),
         cmocka_unit_test(test_globs),  cmocka_unit_test(test_filters),     cmocka_unit_test(test_trace),
         cmocka_unit_test(test_no_memory),
     };

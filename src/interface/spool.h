@@ -197,7 +197,8 @@ struct spool_ops {
     /* Next message after id (0 = first) in order of id. 0 or BARID_ENOTFOUND. */
     int (*after)(struct spool *s, uint64_t id, struct spool_message *message_r);
     int (*set_state)(struct spool *s, uint64_t id, enum spool_state state, spool_done done, void *user);
-    /* Change units whoever holds them not: leased units are BARID_EAGAIN. For hold, release, retry by an operator. */
+    /* Change units whoever holds them not: leased units are BARID_EAGAIN, and so are those that are done meanwhile: done is for good.
+     * For hold, release, retry by an operator. */
     int (*change)(struct spool *s, uint64_t id, const struct unit_change *changes, size_t n, spool_done done, void *user);
     int (*erase)(struct spool *s, uint64_t id, spool_done done, void *user); /* for good */
     void (*stats)(struct spool *s, struct spool_stats *stats_r);

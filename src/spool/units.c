@@ -197,6 +197,12 @@ int units_claim(struct units *u, int64_t now_us, uint32_t hastened, uint64_t lea
     return 0;
 }
 
+/* Delivered since the operator looked: it is not to be delivered once more. */
+static bool was_faster(const struct unit *unit, const struct unit_state *wanted)
+{
+    return unit->state.status == UNIT_DONE && wanted->status != UNIT_DONE;
+}
+
 static int check_changes(const struct units *u, uint64_t lease,
                          const struct unit_change *changes, size_t n)
 {
@@ -205,7 +211,8 @@ static int check_changes(const struct units *u, uint64_t lease,
             return BARID_EINVALID;
         if (lease != 0 && u->v[changes[i].unit].lease != lease)
             return BARID_EINVALID;
-        if (lease == 0 && u->v[changes[i].unit].lease != 0)
+        if (lease == 0 && (u->v[changes[i].unit].lease != 0 ||
+                           was_faster(&u->v[changes[i].unit], &changes[i].state)))
             return BARID_EAGAIN;
     }
     return 0;

@@ -61,8 +61,8 @@ int units_claim(struct units *u, int64_t now_us, uint32_t hastened, uint64_t lea
 
 /*
  * New states, all or none. lease != 0: every unit must be of that lease (else BARID_EINVALID),
- * which ends. lease 0, the operator: no unit may be leased (BARID_EAGAIN). BARID_EINVALID (no
- * such unit or status), BARID_ENOMEM.
+ * which ends. lease 0, the operator: no unit may be leased, nor one that is done become anything
+ * else (BARID_EAGAIN). BARID_EINVALID (no such unit or status), BARID_ENOMEM.
  */
 int units_change(struct units *u, uint64_t lease, const struct unit_change *changes, size_t n);
 size_t units_release(struct units *u, uint64_t lease); /* how many */
