@@ -210,12 +210,26 @@ void parcel_next_hop(struct parcel *p)
     parcel_end(p);
 }
 
+/* An operator has held the mail while it waited: no attempt begins. One that is part of a question ends with it. */
+static bool is_held(const struct parcel *p)
+{
+    struct spool *s = p->work->queue->o.spool;
+    uint64_t id = p->work->claim.id;
+    struct spool_message m;
+
+    return p->over == NULL && s->ops->after(s, id - 1, &m) == 0 && m.id == id && m.state != SPOOL_ACTIVE;
+}
+
 void parcel_wake(struct lane *l)
 {
     struct parcel *p = LIST_ENTRY(l->parcels.next, struct parcel, waiting);
 
     list_remove(&p->waiting);
     l->n_parcels--;
+    if (is_held(p)) {
+        parcel_give_back(p);
+        return;
+    }
     if (lane_is_down(l)) {
         skip_hop(p, l);
         parcel_next_hop(p);

@@ -347,6 +347,38 @@ static void test_aside_for_one_of_two(void **state)
     assert_int_equal(messages(&r->f), 0);
 }
 
+static void set_state(struct relaying *r, uint64_t id, enum spool_state state)
+{
+    assert_int_equal(r->f.spool->ops->set_state(r->f.spool, id, state, NULL, NULL), 0);
+}
+
+/* One that an operator holds while it waits is not sent; released, it is. */
+static void test_held_while_it_waits(void **state)
+{
+    struct relaying *r = *state;
+    uint64_t id = 0;
+
+    r->f.options.routing.base.max_connections = 1;
+    r->relay.hosts[0] = (struct host){.name = "full.test", .holds = true};
+    send_letter(r, &(struct letter){.rcpts = {"a@full.test"}});
+    start_relaying(r);
+    UNTIL(&r->f, r->relay.n_final == 1);
+    for (unsigned i = 0; i < 3; i++)
+        id = send_letter(r, &(struct letter){.rcpts = {"a@full.test", "b@one.test"}});
+    UNTIL(&r->f, stats(&r->f).delivered == 3);
+    settle(&r->f);
+    set_state(r, id, SPOOL_HELD);
+    r->relay.hosts[0].holds = false;
+    relay_answer_all(r);
+    UNTIL(&r->f, stats(&r->f).running == 0);
+    assert_int_equal(sent_to(r, "full.test"), 3);
+    assert_int_equal(unit_of(r, id, 0).status, UNIT_PENDING);
+    assert_int_equal(unit_of(r, id, 0).attempts, 0);
+    set_state(r, id, SPOOL_ACTIVE);
+    run_dry(r);
+    assert_int_equal(sent_to(r, "full.test"), 4);
+}
+
 /* What waits in a lane that goes down is put off, all of it. */
 static void test_parcels_of_one_that_goes_down(void **state)
 {
@@ -533,6 +565,7 @@ int main(void)
         R(test_put_aside),
         R(test_parcels_wait),
         R(test_aside_for_one_of_two),
+        R(test_held_while_it_waits),
         R(test_parcels_of_one_that_goes_down),
         R(test_limits_of_policy),
         R(test_rate_of_policy),
