@@ -325,13 +325,16 @@ static void stream(struct store *s, struct big_body *big)
 static void seal(struct store *s, struct big_body *big)
 {
     struct log_op *op = big->op;
-    int rc = big->error;
+    int rc = big->error, names = 0;
 
     big->sealing = false;
     pthread_mutex_unlock(&s->lock);
     if (rc == 0 && (rc = s->io->datasync(s->io->user, big->fd)) >= 0)
-        rc = s->io->sync(s->io->user, s->big_dir);
+        rc = names = s->io->sync(s->io->user, s->big_dir);
     pthread_mutex_lock(&s->lock);
+    /* Other bodies have their names in there, and the next sync would say that all is well. */
+    if (names < 0)
+        store_fail(s, names, "cannot sync the names of large bodies");
     if (rc < 0 && big->error == 0)
         fail(big, rc);
     if (big->error != 0)

@@ -175,6 +175,44 @@ static void says_why_it_closed(void **state)
     disk_deinit(&d);
 }
 
+static int (*real_sync)(void *user, int fd);
+
+static int big_sync_fails_once(void *user, int fd)
+{
+    static bool failed;
+    struct disk *d = user;
+
+    if (failed || strcmp(d->handles[fd].dir, "big") != 0)
+        return real_sync(user, fd);
+    failed = true;
+    return -EIO;
+}
+
+/* After one sync of a directory failed the next one may lie about names that others wait for. */
+static void a_directory_that_cannot_be_synced_closes_it(void **state)
+{
+    struct unit_state unit = test_unit(START_US);
+    struct spool_stats stats;
+    struct spool_put *put;
+    struct spool *s;
+    struct disk d;
+
+    (void)state;
+    disk_init(&d);
+    real_sync = d.io.sync;
+    d.io.sync = big_sync_fails_once;
+    s = open_on(&d);
+    for (size_t i = 0; i < 2; i++) {
+        put = test_put(s, i, SPOOL_BODY_MEMORY + 5000, SPOOL_ACTIVE, &unit, 1);
+        assert_int_equal(test_commit(s, &put, 1), BARID_EIO);
+    }
+    s->ops->stats(s, &stats);
+    assert_true(stats.failed);
+    assert_non_null(strstr(stats.failure, "large bodies"));
+    s->ops->close(s);
+    disk_deinit(&d);
+}
+
 /* The directory is a name in the one above, and that must be durable like all others. */
 static void a_new_spool_outlives_the_first_power_cut(void **state)
 {
@@ -507,6 +545,7 @@ int main(void)
         cmocka_unit_test(stands_a_full_disk_at_every_call),
         cmocka_unit_test(stands_failing_allocations),
         cmocka_unit_test(says_why_it_closed),
+        cmocka_unit_test(a_directory_that_cannot_be_synced_closes_it),
         cmocka_unit_test(a_new_spool_outlives_the_first_power_cut),
         cmocka_unit_test(a_spool_made_by_halves_outlives_it_too),
         cmocka_unit_test(damage_is_set_aside),
