@@ -178,7 +178,7 @@ int outgoing_use(struct outgoing *o, struct generation *v, struct err *err)
     relay_set_dns(o->relay, t.dns);
     relay_set_tls(o->relay, t.tls, t.tls_verified);
     keep(o, &t);
-    tools_del(&old); /* questions under way end without an answer: those mails come again */
+    tools_del(&old); /* questions under way are asked again, of the new one */
     return 0;
 }
 

@@ -237,6 +237,15 @@ static void become_known(struct name *n, uint32_t ttl_s)
 
 static void ask_next(struct answers *a);
 
+/* The source that was asked is gone as there is another one: for who waits that is no answer. */
+static bool is_orphan(const struct name *n, const struct dns_answer *answer)
+{
+    const struct hosts_source *now = &n->home->source;
+
+    return answer->status == DNS_CANCELLED && n->n_wants > 0 &&
+           (n->source.ask != now->ask || n->source.user != now->user);
+}
+
 static void on_answer(void *user, const struct dns_answer *answer)
 {
     struct name *n = user;
@@ -245,6 +254,13 @@ static void on_answer(void *user, const struct dns_answer *answer)
 
     n->query = NULL;
     a->n_asked--;
+    if (is_orphan(n, answer)) {
+        list_remove(&n->node);
+        list_append(&a->line, &n->node);
+        n->state = LINE;
+        ask_next(a);
+        return;
+    }
     if (copy_answer(n, answer) != 0) {
         n->answer = (struct dns_answer){.status = DNS_SERVFAIL};
         ttl_s = 0;

@@ -28,7 +28,7 @@ int answers_new(struct answers **a_r, struct loop *loop, const struct hosts_sour
 void answers_del(struct answers **a);
 /* Asks as dns_ask does; it lives as long as a. */
 struct hosts_source answers_source(struct answers *a);
-/* Another one is asked from now on, and nothing is known. What is under way stays with the old one. */
+/* Another one is asked from now on, and nothing is known. What is under way stays with the old one; what that cancels is asked again. */
 void answers_set_source(struct answers *a, const struct hosts_source *source);
 
 /* Names that are known or asked for. */

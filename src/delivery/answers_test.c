@@ -374,10 +374,37 @@ static void test_source(void **state)
     answers_set_source(f->answers, &(struct hosts_source){fake_ask, fake_cancel, other});
     reply_with(&asked[1], &(struct dns_answer){.status = DNS_CANCELLED}); /* as dns_del does */
     turns(f);
-    assert_true(t[1].times == 1 && t[1].status == DNS_CANCELLED);
+    assert_int_equal(t[1].times, 0); /* a reload is no failure of the domain */
     assert_true(t[2].times == 1 && t[2].status == DNS_OK);
+    assert_string_equal(asked[2].name, "other:b.test");
+    reply(&asked[2], 60, "mx2.test");
+    turns(f);
+    assert_true(t[1].times == 1 && t[1].status == DNS_OK);
+    assert_string_equal(t[1].text, "mx2.test");
     assert_false(is_known(f, "a.test", DNS_MX));
-    assert_string_equal(asked[2].name, "other:a.test");
+    assert_string_equal(asked[3].name, "other:a.test");
+    drop(f);
+}
+
+/* The source goes by itself, or with nobody left who waits: that is the end of it. */
+static void test_source_cancels(void **state)
+{
+    struct fixture *f = make();
+    static char other[] = "other:";
+    struct told t[2] = {0};
+
+    (void)state;
+    ask(f, "a.test", DNS_MX, &t[0]);
+    reply_with(&asked[0], &(struct dns_answer){.status = DNS_CANCELLED});
+    turns(f);
+    assert_true(t[0].times == 1 && t[0].status == DNS_CANCELLED);
+    ask(f, "b.test", DNS_MX, &t[1]);
+    cancel(f, &t[1]);
+    answers_set_source(f->answers, &(struct hosts_source){fake_ask, fake_cancel, other});
+    reply_with(&asked[1], &(struct dns_answer){.status = DNS_CANCELLED});
+    turns(f);
+    assert_int_equal(n_asked, 2);
+    assert_int_equal(answers_count(f->answers), 0);
     drop(f);
 }
 
@@ -440,6 +467,7 @@ int main(void)
         cmocka_unit_test(test_negative), cmocka_unit_test(test_line),
         cmocka_unit_test(test_room),     cmocka_unit_test(test_cancel),
         cmocka_unit_test(test_end),      cmocka_unit_test(test_source),
+        cmocka_unit_test(test_source_cancels),
         cmocka_unit_test(test_refused),  cmocka_unit_test(test_nomem),
     };
 
