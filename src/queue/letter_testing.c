@@ -110,6 +110,7 @@ uint64_t send_letter(struct relaying *r, const struct letter *l)
     struct session_facts facts = {.id = "0123456789abcdef"};
     size_t n = letter_size(l);
     struct arena arena;
+    barid_path path;
     struct mail m;
     struct unit *units;
     uint64_t id;
@@ -117,7 +118,8 @@ uint64_t send_letter(struct relaying *r, const struct letter *l)
     arena_init(&arena, NULL, 0);
     assert_int_equal(mail_init(&m, &arena, &facts, r->f.clock.wall_us), 0);
     if (l->sender != NULL) {
-        assert_int_equal(mailbox_from_text(&m.sender, &arena, slice_str(l->sender), 0), 0);
+        assert_int_equal(barid_mailbox_parse(slice_str(l->sender), BARID_PATH_UTF8_OK | BARID_PATH_LOCAL_OK, &path), 0);
+        assert_int_equal(mailbox_from_path(&m.sender, &arena, &path, 0), 0);
         m.sender_original = m.sender.address;
     } else {
         m.sender.null = true;

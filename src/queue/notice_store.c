@@ -90,12 +90,23 @@ static int write_without_source(struct store_state *s)
 
 /* --- envelope --- */
 
+/* The sender as it was accepted, which may be a name without a domain; or whom policy wants to hear of it. */
+static int box_of(struct store_state *s, struct mailbox *box)
+{
+    const struct mailbox *sender = &s->n->settling->work->mail.sender;
+
+    if (!slice_eq(s->n->asked.to, sender->address))
+        return mailbox_from_text(box, &s->arena, s->n->asked.to, s->queue->o.subaddress);
+    *box = *sender;
+    return 0;
+}
+
 static int address(struct store_state *s)
 {
     struct notice *n = s->n;
     struct mailbox box;
     struct rcpt *rcpt;
-    int rc = mailbox_from_text(&box, &s->arena, n->asked.to, s->queue->o.subaddress);
+    int rc = box_of(s, &box);
 
     if (rc == 0)
         rc = mail_add_rcpt(&s->mail, &box, n->asked.to, &rcpt);

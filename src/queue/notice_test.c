@@ -343,7 +343,8 @@ static void store_it(struct policy_call *call, void *user)
 
     assert_int_equal(r->hooks[BARID_EVENT_MESSAGE].asked,
                      r->hooks[BARID_EVENT_RECIPIENT].asked);
-    assert_true(slice_eq(call->rcpt->box.address, BARID_S("s@here.test")));
+    assert_true(slice_eq(call->rcpt->box.address, BARID_S("s@here.test")) ||
+                slice_eq(call->rcpt->box.address, BARID_S("root")));
     assert_int_equal(mail_add_row(call->mail, DISPOSITION_STORE, DISPOSITION_ONE,
                                   call->rcpt->index, BARID_S("inbox")),
                      0);
@@ -364,6 +365,25 @@ static void test_local_sender(void **state)
     UNTIL(&r->f, stats(&r->f).running == 0);
     assert_int_equal(recipient->asked, 1);
     assert_int_equal(r->f.fake.n, 1);
+    assert_string_equal(r->f.fake.seen[0].target, "inbox");
+    assert_int_equal(messages(&r->f), 0);
+}
+
+/* At a submission or LMTP listener a sender may be a name without a domain: one of ours, too. */
+static void test_sender_without_domain(void **state)
+{
+    struct relaying *r = *state;
+    struct hook *recipient = hear(r, BARID_EVENT_RECIPIENT);
+
+    hear(r, BARID_EVENT_MESSAGE);
+    recipient->act = store_it;
+    recipient->user = r;
+    send_letter(r, &(struct letter){.sender = "root", .rcpts = {"nobody@one.test"}});
+    start_relaying(r);
+    UNTIL(&r->f, stats(&r->f).reported == 1 || logged(&r->f, "cannot be stored"));
+    assert_false(logged(&r->f, "cannot be stored"));
+    UNTIL(&r->f, stats(&r->f).delivered == 1);
+    UNTIL(&r->f, stats(&r->f).running == 0);
     assert_string_equal(r->f.fake.seen[0].target, "inbox");
     assert_int_equal(messages(&r->f), 0);
 }
@@ -471,6 +491,7 @@ int main(void)
         R(test_policy_decides),
         R(test_policy_tells_of_delays),
         R(test_local_sender),
+        R(test_sender_without_domain),
         R(test_store_is_full),
         R(test_given_up_before),
     };
