@@ -344,11 +344,14 @@ static void answer_all(struct store *s, struct log_op *op)
 
 static void ack_early(struct store *s, struct log_batch *b)
 {
+    if ((s->options.broken & SPOOL_BROKEN_EARLY_ACK) == 0)
+        return;
     for (struct log_op *op = b->first; op != NULL; op = op->next) {
-        if (op->done != NULL && (s->options.broken & SPOOL_BROKEN_EARLY_ACK) != 0)
+        if (op->kind == LOG_OP_COPY) /* nobody outside hears of it, and the cleaner would let go of the segment */
+            continue;
+        if (op->done != NULL)
             op->done(op->user, 0);
-        if ((s->options.broken & SPOOL_BROKEN_EARLY_ACK) != 0)
-            op->done = NULL;
+        op->done = NULL;
     }
 }
 
