@@ -370,6 +370,23 @@ void run_dry(struct relaying *r)
     UNTIL(&r->f, stats(&r->f).running == 0);
 }
 
+struct unit_state unit_of(struct relaying *r, uint64_t id, size_t unit)
+{
+    static char reply[512];
+
+    return state_of(&r->f, id, unit, reply, sizeof(reply));
+}
+
+void expect_reply(struct relaying *r, uint64_t id, size_t unit, enum unit_status status,
+                  const char *reply)
+{
+    struct unit_state s = unit_of(r, id, unit);
+
+    assert_int_equal(s.status, status);
+    if (strncmp(s.reply.p, reply, strlen(reply)) != 0)
+        fail_msg("reply \"%s\", not \"%s\"", s.reply.p, reply);
+}
+
 uint64_t read_stored(struct relaying *r, uint64_t after, char **text_r)
 {
     const struct spool_ops *ops = r->f.spool->ops;

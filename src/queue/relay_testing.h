@@ -97,6 +97,10 @@ size_t sent_to(const struct relaying *r, const char *hop);
 void run_dry(struct relaying *r);
 /* Whoever has not answered by then is not waited for. */
 void stop_relaying(struct relaying *r);
+/* What the store knows of a unit; its reply lives until the next call. */
+struct unit_state unit_of(struct relaying *r, uint64_t id, size_t unit);
+/* It is in that state, and its reply begins so. */
+void expect_reply(struct relaying *r, uint64_t id, size_t unit, enum unit_status status, const char *reply);
 /* All of a stored message's header and body, NUL-terminated; to be freed. Its id; 0: there is none behind that id. */
 uint64_t read_stored(struct relaying *r, uint64_t after, char **text_r);
 

@@ -13,13 +13,6 @@
 #include "queue/letter_testing.h"
 #include "queue/source.h"
 
-static struct unit_state unit_of(struct relaying *r, uint64_t id, size_t unit)
-{
-    static char reply[512];
-
-    return state_of(&r->f, id, unit, reply, sizeof(reply));
-}
-
 /* Everything answers from now on; so many were given mail before. */
 static void go_on_after(struct relaying *r, uint64_t delivered, size_t sent)
 {

@@ -104,13 +104,6 @@ static void leave(struct relaying *r, char *kept, uint64_t id, uint64_t now)
     r->f.options.inflight = left;
 }
 
-static struct unit_state unit_of(struct relaying *r, uint64_t id, size_t unit)
-{
-    static char reply[512];
-
-    return state_of(&r->f, id, unit, reply, sizeof(reply));
-}
-
 static void elsewhere(struct policy_call *call, void *user)
 {
     struct policy_route *route = call->route;

@@ -15,23 +15,6 @@
 #include "queue/letter_testing.h"
 #include "queue/source.h"
 
-static struct unit_state unit_of(struct relaying *r, uint64_t id, size_t unit)
-{
-    static char reply[512];
-
-    return state_of(&r->f, id, unit, reply, sizeof(reply));
-}
-
-static void expect_reply(struct relaying *r, uint64_t id, size_t unit, enum unit_status status,
-                         const char *reply)
-{
-    struct unit_state s = unit_of(r, id, unit);
-
-    assert_int_equal(s.status, status);
-    if (strncmp(s.reply.p, reply, strlen(reply)) != 0)
-        fail_msg("reply \"%s\", not \"%s\"", s.reply.p, reply);
-}
-
 /* --- verdicts --- */
 
 struct verdict_case {
