@@ -56,8 +56,8 @@ int parcels_start(struct work *w);
  * instead. false: no memory. */
 bool parcel_start_one(struct work *w, const struct unit *u, uint32_t unit, void (*over)(struct parcel *p));
 void parcel_del(struct parcel *p);
-/* The queue stops: one parcel that no server has whole is given back, or recorded as far as it came; by_force: any one. false: there is none. Others may end with it, and
- * the work. */
+/* The queue stops: one parcel that no server has whole is given back, or recorded as far as it came; by_force: any one. false: there is
+ * none. Others may end with it, and the work. */
 bool parcels_stop(struct work *w, bool by_force);
 
 #endif

@@ -27,8 +27,6 @@ static bool stopping(const struct settling *s)
     return atomic_load_explicit(&s->work->queue->stopping, memory_order_relaxed);
 }
 
-/* --- attempt --- */
-
 size_t settling_rcpts(const struct settling *s)
 {
     size_t n = 0;
@@ -37,6 +35,8 @@ size_t settling_rcpts(const struct settling *s)
         n += s->work->units[s->v[i].unit].n_rcpts;
     return n > 0 ? n : 1;
 }
+
+/* --- attempt --- */
 
 static bool is_alike(const struct outcome *a, const struct outcome *b)
 {
